@@ -1,0 +1,41 @@
+//! The `kvkeep` command: plan KV cache memory, simulate prefix caching.
+//!
+//! One file per subcommand. Data goes to stdout, talk to stderr.
+
+mod plan;
+mod simulate;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Plan KV cache memory and simulate prefix caching.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Size the KV cache: blocks, tokens and concurrency, with the derivation
+    Plan(plan::Args),
+    /// Replay a workload through the block manager and report its hit rate
+    Simulate(simulate::Args),
+    /// Print a shell completion script
+    Completions {
+        /// The shell to print for
+        shell: clap_complete::Shell,
+    },
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Plan(args) => plan::run(args),
+        Command::Simulate(args) => simulate::run(args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "kvkeep", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Prefix-caching KV block manager for LLM inference engines.
+
+#[allow(unsafe_code, dead_code)]
+mod prefetch;

@@ -1,0 +1,1 @@
+//! The one module with `unsafe`: software prefetch.
