@@ -1,0 +1,189 @@
+//! SHA-256 in vLLM's canonical-CBOR form, bit for bit.
+
+use super::BlockHasher;
+use crate::{ExtraKey, ExtraKeys};
+use sha2::{Digest as _, Sha256};
+
+/// vLLM's `sha256_cbor` block hash: SHA-256 over the canonical CBOR array
+/// `[parent, [tokens], extra keys or null]`.
+///
+/// Hashes are equal to those of a vLLM that runs with the same seed, so KV can be
+/// exchanged with it. A custom key, which vLLM does not have, is written as
+/// `[name, bytes]`. About 30 times the cost of [`Xxh3`](super::Xxh3), on blocks that
+/// are published; hits do not hash.
+#[derive(Clone, Copy, Debug)]
+pub struct VllmSha256Cbor {
+    root: [u8; 32],
+}
+
+/// `NONE_HASH` of vLLM's `sha256_cbor` with its default seed.
+const DEFAULT_ROOT: [u8; 32] = [
+    0x9b, 0xd9, 0x6a, 0x48, 0x5a, 0xd8, 0x4e, 0xfd, 0xaf, 0xb7, 0x2e, 0xe4, 0x8a, 0x1d, 0x7a, 0x69,
+    0xbc, 0xea, 0xd0, 0xf8, 0xf0, 0x43, 0x31, 0x73, 0x94, 0x1b, 0x27, 0x6b, 0x95, 0x81, 0xee, 0xf0,
+];
+
+impl Default for VllmSha256Cbor {
+    fn default() -> Self {
+        VllmSha256Cbor { root: DEFAULT_ROOT }
+    }
+}
+
+impl VllmSha256Cbor {
+    /// For a vLLM that runs with `PYTHONHASHSEED=seed`.
+    #[must_use]
+    pub fn with_seed(seed: &str) -> Self {
+        let mut hash = CborHash::default();
+        hash.text(seed);
+        VllmSha256Cbor { root: hash.finish() }
+    }
+
+    /// For a vLLM with this `NONE_HASH`.
+    #[must_use]
+    pub fn with_none_hash(root: [u8; 32]) -> Self {
+        VllmSha256Cbor { root }
+    }
+}
+
+impl BlockHasher for VllmSha256Cbor {
+    type Digest = [u8; 32];
+
+    fn root(&self, _block_size: usize) -> Self::Digest {
+        self.root
+    }
+
+    fn hash(&self, parent: &Self::Digest, tokens: &[u32], extra: ExtraKeys<'_>) -> Self::Digest {
+        let mut hash = CborHash::default();
+        hash.array(3);
+        hash.bytes(parent);
+        hash.array(tokens.len());
+        tokens.iter().for_each(|&token| hash.int(i64::from(token)));
+        if extra.is_empty() {
+            hash.null();
+        } else {
+            hash.array(extra.iter().count());
+            for key in extra.iter() {
+                match key {
+                    ExtraKey::Adapter(text) | ExtraKey::Salt(text) => hash.text(text),
+                    ExtraKey::Media { identifier, offset } => {
+                        hash.array(2);
+                        hash.text(identifier);
+                        hash.int(offset);
+                    }
+                    ExtraKey::Custom { name, value } => {
+                        hash.array(2);
+                        hash.text(name);
+                        hash.bytes(value);
+                    }
+                }
+            }
+        }
+        hash.finish()
+    }
+}
+
+/// CBOR (RFC 8949, shortest form) straight into SHA-256, through a buffer: the hash
+/// function is slow on updates of a few bytes.
+#[derive(Default)]
+struct CborHash {
+    sha: Sha256,
+    buffer: Vec<u8>,
+}
+
+impl CborHash {
+    /// Major type and argument, in the shortest form.
+    fn head(&mut self, major: u8, argument: u64) {
+        let major = major << 5;
+        match argument {
+            0..=23 => self.buffer.push(major | argument as u8),
+            24..=0xff => self.buffer.extend_from_slice(&[major | 24, argument as u8]),
+            0x100..=0xffff => {
+                self.buffer.push(major | 25);
+                self.buffer.extend_from_slice(&(argument as u16).to_be_bytes());
+            }
+            0x1_0000..=0xffff_ffff => {
+                self.buffer.push(major | 26);
+                self.buffer.extend_from_slice(&(argument as u32).to_be_bytes());
+            }
+            _ => {
+                self.buffer.push(major | 27);
+                self.buffer.extend_from_slice(&argument.to_be_bytes());
+            }
+        }
+    }
+
+    fn int(&mut self, value: i64) {
+        if value < 0 { self.head(1, !value as u64) } else { self.head(0, value as u64) }
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.head(2, bytes.len() as u64);
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    fn text(&mut self, text: &str) {
+        self.head(3, text.len() as u64);
+        self.buffer.extend_from_slice(text.as_bytes());
+    }
+
+    fn array(&mut self, len: usize) {
+        self.head(4, len as u64);
+    }
+
+    fn null(&mut self) {
+        self.buffer.push(0xf6);
+    }
+
+    fn finish(mut self) -> [u8; 32] {
+        self.sha.update(&self.buffer);
+        self.sha.finalize().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Identity;
+
+    fn hex(digest: &[u8]) -> String {
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Values computed with vLLM: tokens 0..15, then 16..31 with cache_salt "s".
+    #[test]
+    fn golden_vectors_of_vllm() {
+        let hasher = VllmSha256Cbor::default();
+        let tokens: Vec<u32> = (0..32).collect();
+        let root = hasher.root(16);
+        assert_eq!(hex(&root), "9bd96a485ad84efdafb72ee48a1d7a69bcead0f8f0433173941b276b9581eef0");
+        let first = hasher.hash(&root, &tokens[..16], ExtraKeys::default());
+        assert_eq!(hex(&first), "dc918a88b139e5afe60b88eda27508d4aee16c10fdc354791efea06206ac0749");
+        let mut salt = Vec::new();
+        Identity::new().salt("s").unwrap().write_keys(0..16, &mut salt);
+        let second = hasher.hash(&first, &tokens[16..], ExtraKeys::new(&salt));
+        assert_eq!(
+            hex(&second),
+            "065b62c51978a20f8c9b85eb4c8b38801b239bf56fc69a2cef78bd3533856955"
+        );
+    }
+
+    /// RFC 8949, appendix A.
+    #[test]
+    fn integers_are_in_the_shortest_form() {
+        for (value, bytes) in [
+            (0, "00"),
+            (23, "17"),
+            (24, "1818"),
+            (100, "1864"),
+            (1000, "1903e8"),
+            (1_000_000, "1a000f4240"),
+            (1_000_000_000_000, "1b000000e8d4a51000"),
+            (-1, "20"),
+            (-100, "3863"),
+            (-1000, "3903e7"),
+        ] {
+            let mut hash = CborHash::default();
+            hash.int(value);
+            assert_eq!(hex(&hash.buffer), bytes, "{value}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Admission: look up, pin, and say why the hit ended.
+
+use super::BlockManager;
+use crate::hash::BlockHasher;
+use crate::ids::NONE;
+use crate::pool::PinRun;
+use crate::prefetch::prefetch;
+use crate::prefix::{Found, PrefixIndex, Wanted};
+use crate::sequence::ExtraPlan;
+use crate::{BlockId, Error, Identity, MissReason, SeqId};
+
+/// Answer of [`BlockManager::admit`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "the sequence holds blocks until it is freed"]
+#[non_exhaustive]
+pub struct Admission {
+    /// The new sequence. [`free`](BlockManager::free) it at the end.
+    pub seq: SeqId,
+    /// Prompt tokens whose KV is there: whole blocks, never the last token. Their blocks
+    /// are in the block table, pinned.
+    pub tokens_cached: usize,
+    /// Why the hit ended there.
+    pub miss: MissReason,
+    /// Further tokens that the next block shares with a cached one: what a smaller block
+    /// size could have hit. Best effort; 0 in hash-only mode.
+    pub tokens_partial: usize,
+}
+
+impl<H: BlockHasher> BlockManager<H> {
+    /// Starts a sequence: finds the longest cached prefix of `prompt`, pins it, and says
+    /// why it ended. Takes no further blocks. O(prompt).
+    ///
+    /// # Errors
+    /// [`Error::EmptyPrompt`], [`Error::TooLong`] if the prompt can never fit the pool,
+    /// [`Error::MediaBeyondPrompt`], [`Error::TooManySequences`].
+    pub fn admit(&mut self, prompt: &[u32], identity: &Identity) -> Result<Admission, Error> {
+        let admission = self.start(prompt, identity)?;
+        let missed = prompt.len() - admission.tokens_cached;
+        self.stats.requests += 1;
+        self.stats.prompt_tokens += prompt.len() as u64;
+        self.stats.cached_tokens += admission.tokens_cached as u64;
+        self.stats.misses.add(admission.miss, missed);
+        Ok(admission)
+    }
+
+    /// [`admit`](Self::admit) for a sequence that was preempted: `tokens` are its prompt
+    /// and the tokens generated so far. Counted apart, see [`Stats`](crate::Stats).
+    ///
+    /// # Errors
+    /// As `admit`.
+    pub fn readmit(&mut self, tokens: &[u32], identity: &Identity) -> Result<Admission, Error> {
+        let admission = self.start(tokens, identity)?;
+        self.stats.readmitted_requests += 1;
+        self.stats.readmitted_tokens += tokens.len() as u64;
+        self.stats.readmitted_cached_tokens += admission.tokens_cached as u64;
+        self.stats.recomputed_tokens += (tokens.len() - admission.tokens_cached) as u64;
+        Ok(admission)
+    }
+
+    /// Tokens that [`admit`](Self::admit) would find cached, without admitting: for
+    /// routers and schedulers. Changes nothing. O(prompt).
+    #[must_use]
+    pub fn longest_prefix(&self, prompt: &[u32], identity: &Identity) -> usize {
+        let block_size = self.block_size();
+        let mut keys = Vec::new();
+        let mut parent = NONE;
+        for (position, tokens) in hittable(prompt, block_size).enumerate() {
+            let extra = if identity.is_empty() {
+                Some(crate::extras::NO_EXTRA)
+            } else {
+                let start = position * block_size;
+                identity.write_keys(start..start + block_size, &mut keys);
+                self.index.extras.lookup(&keys)
+            };
+            // Keys that nothing holds belong to no block.
+            let Some(extra) = extra else { return position * block_size };
+            match self.index.find(&self.pool.slots, Wanted { parent, tokens, extra }, None) {
+                Found::Block(id) => parent = id,
+                _ => return position * block_size,
+            }
+        }
+        hittable(prompt, block_size).len() * block_size
+    }
+
+    fn start(&mut self, prompt: &[u32], identity: &Identity) -> Result<Admission, Error> {
+        if prompt.is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
+        if prompt.len() > self.num_tokens() {
+            return Err(Error::TooLong { tokens: prompt.len(), max: self.num_tokens() });
+        }
+        if let Some(end) = identity.media_end().filter(|&end| end > prompt.len()) {
+            return Err(Error::MediaBeyondPrompt { end, prompt_tokens: prompt.len() });
+        }
+        let block_size = self.block_size();
+        let (id, seq) = self.sequences.open()?;
+        seq.epoch = self.epoch;
+        if !identity.is_empty() {
+            plan_extras(&mut self.index, &mut seq.extra, identity, block_size);
+        }
+
+        let mut pins = PinRun::new();
+        let mut parent = NONE;
+        let mut missed = None;
+        for (position, tokens) in hittable(prompt, block_size).enumerate() {
+            let wanted = Wanted { parent, tokens, extra: seq.extra.at(position) };
+            match self.index.find(&self.pool.slots, wanted, None) {
+                Found::Block(found) => {
+                    // What lies a few blocks down the chain is on its way by the time the
+                    // walk gets there, wherever in memory it is.
+                    let ahead = self.pool.slot(found).ahead;
+                    prefetch(&self.pool.slots, ahead as usize);
+                    self.index.content.prefetch_tokens(ahead);
+                    pins.pin(&mut self.pool, found);
+                    seq.blocks.push(BlockId(found));
+                    parent = found;
+                }
+                other => {
+                    missed = Some(other);
+                    break;
+                }
+            }
+        }
+        pins.finish(&mut self.pool);
+
+        let tokens_cached = seq.blocks.len() * block_size;
+        seq.tokens_computed = tokens_cached;
+        seq.tokens_known = tokens_cached;
+        seq.parent = parent;
+        seq.push_tokens(&prompt[tokens_cached..]);
+        let (miss, tokens_partial) = self.diagnose(id, missed)?;
+        Ok(Admission { seq: id, tokens_cached, miss, tokens_partial })
+    }
+
+    /// Says why the hit of a sequence ended, and enters its next block in the frontier.
+    fn diagnose(
+        &mut self,
+        id: SeqId,
+        missed: Option<Found<H::Digest>>,
+    ) -> Result<(MissReason, usize), Error> {
+        let block_size = self.block_size();
+        let seq = self.sequences.get(id)?;
+        let Some(tokens) = seq.pending().get(..block_size) else {
+            return Ok((MissReason::BelowBlockGranularity, 0));
+        };
+        let extra = seq.extra.at(seq.blocks.len());
+        let wanted = Wanted { parent: seq.parent, tokens, extra };
+        // A walk that saw no other child did not need the hash; from here on it is.
+        let missed = match missed {
+            Some(Found::Nothing(None)) => {
+                let digest = self.index.digest(wanted);
+                Some(self.index.find(&self.pool.slots, wanted, Some(digest)))
+            }
+            other => other,
+        };
+        let (digest, reason) = match missed {
+            Some(Found::Nothing(Some(digest))) => (digest, None),
+            Some(Found::Collision(digest)) => (digest, Some(MissReason::Collision)),
+            _ => (self.index.digest(wanted), Some(MissReason::LastToken)),
+        };
+        let (reason, tokens_partial) = match reason {
+            Some(reason) => (reason, 0),
+            None => self.explain(wanted, &digest),
+        };
+        *self.frontier.entry(H::fold(&digest)).or_default() += 1;
+        self.sequences.get_mut(id)?.next_digest = Some(digest);
+        Ok((reason, tokens_partial))
+    }
+
+    /// Why a full block that could have hit is not there.
+    fn explain(&self, wanted: Wanted<'_>, digest: &H::Digest) -> (MissReason, usize) {
+        let shared = self.index.tokens_shared(&self.pool.slots, wanted);
+        let reason = if self.frontier.contains_key(&H::fold(digest)) {
+            MissReason::NotCommitted
+        } else if self.ghost.contains(self.ghost_hash(digest)) {
+            MissReason::Evicted
+        } else if self.index.differs_in_extra_keys(&self.pool.slots, wanted) {
+            MissReason::DifferentExtraKeys
+        } else if shared > 0 {
+            MissReason::BelowBlockGranularity
+        } else {
+            MissReason::NeverSeen
+        };
+        (reason, shared)
+    }
+
+    /// The key of a block of this epoch in the memory of evictions.
+    #[inline]
+    pub(super) fn ghost_hash(&self, digest: &H::Digest) -> u64 {
+        H::fold(digest).wrapping_add(self.epoch.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+}
+
+/// The blocks of a prompt that may hit: full ones, without the one that holds the last
+/// token.
+#[inline]
+fn hittable(prompt: &[u32], block_size: usize) -> std::slice::ChunksExact<'_, u32> {
+    let tokens = prompt.len().saturating_sub(1) / block_size * block_size;
+    prompt[..tokens].chunks_exact(block_size)
+}
+
+/// Interns the extra keys of all blocks of a sequence with this identity.
+fn plan_extras<H: BlockHasher>(
+    index: &mut PrefixIndex<H>,
+    plan: &mut ExtraPlan,
+    identity: &Identity,
+    block_size: usize,
+) {
+    let mut keys = Vec::new();
+    let mut acquire = |position: usize| {
+        let start = position * block_size;
+        identity.write_keys(start..start + block_size, &mut keys);
+        index.extras.acquire(&keys)
+    };
+    plan.first = acquire(0);
+    // A block beyond all media has the keys that every later block has.
+    plan.rest = acquire(identity.media_end().unwrap_or(0).div_ceil(block_size).max(1));
+    for range in identity.media_ranges() {
+        let from = (range.start / block_size).max(plan.media.last().map_or(1, |&(at, _)| at + 1));
+        for position in from..range.end.div_ceil(block_size) {
+            plan.media.push((position, acquire(position)));
+        }
+    }
+}

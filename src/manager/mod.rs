@@ -1,0 +1,181 @@
+//! The block manager: what an engine talks to.
+//!
+//! Each file of this folder is one phase of a sequence's life: admission, steps, release;
+//! then what concerns the whole cache, and the check of all invariants. The structures
+//! they work on are in the crate's other files.
+
+mod admit;
+mod cache;
+mod release;
+mod step;
+mod validate;
+
+pub use admit::Admission;
+pub use cache::BlockState;
+pub use step::{BlockCopy, Commit, Step};
+pub use validate::InvariantError;
+
+use crate::ghost::Ghost;
+use crate::hash::{BlockHasher, Xxh3};
+use crate::pool::Pool;
+use crate::prefix::PrefixIndex;
+use crate::retention::Retained;
+use crate::sequence::Sequences;
+use crate::stats::{Stats, Usage};
+use crate::{BlockId, Config, ConfigError, Duplicate, Error, SeqId};
+use ahash::AHashMap;
+
+/// A pool of KV blocks with a prefix cache, for one model on one replica.
+///
+/// One manager serves one tensor-parallel group: a block id names a page of the same
+/// index on each of its GPUs. Replicas (data parallel) have a manager each.
+///
+/// No operation reads a clock or does I/O.
+///
+/// # Life of a sequence
+///
+/// ```
+/// use kvkeep::{BlockManager, Config, Identity};
+///
+/// let mut kv = BlockManager::new(Config::new(64))?;
+/// let prompt: Vec<u32> = (0..40).collect();
+///
+/// let first = kv.admit(&prompt, &Identity::default())?;
+/// assert_eq!(first.tokens_cached, 0);
+/// kv.reserve(first.seq, 40)?; // slots for the prompt: 3 blocks
+/// // ... the engine writes KV ...
+/// kv.commit(first.seq, 40)?; // 2 full blocks become visible
+/// kv.append(first.seq, 7)?; // the sampled token
+/// kv.free(first.seq)?;
+///
+/// let second = kv.admit(&prompt, &Identity::default())?;
+/// assert_eq!(second.tokens_cached, 32);
+/// # kv.validate().unwrap();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct BlockManager<H: BlockHasher = Xxh3> {
+    config: Config,
+    pool: Pool,
+    index: PrefixIndex<H>,
+    sequences: Sequences<H::Digest>,
+    /// Hashes of the blocks that running sequences are about to compute, counted.
+    frontier: AHashMap<u64, u32>,
+    ghost: Ghost,
+    retained: Retained,
+    epoch: u64,
+    now_ms: u64,
+    /// Published blocks of this epoch.
+    published_blocks: u32,
+    stats: Stats,
+}
+
+impl BlockManager<Xxh3> {
+    /// A manager with the default hasher. O(num_blocks).
+    ///
+    /// # Errors
+    /// [`ConfigError`] lists every field that is out of range.
+    pub fn new(config: Config) -> Result<Self, ConfigError> {
+        Self::with_hasher(config, Xxh3)
+    }
+}
+
+impl<H: BlockHasher> BlockManager<H> {
+    /// A manager whose blocks are named by `hasher`. O(num_blocks).
+    ///
+    /// # Errors
+    /// [`ConfigError`] lists every field that is out of range.
+    pub fn with_hasher(config: Config, hasher: H) -> Result<Self, ConfigError> {
+        config.check()?;
+        let remembered = config.remember_evicted.unwrap_or(config.num_blocks) as usize;
+        Ok(BlockManager {
+            pool: Pool::new(config.num_blocks),
+            index: PrefixIndex::new(hasher, config.num_blocks, config.block_size, config.verified),
+            sequences: Sequences::new(config.max_sequences),
+            frontier: AHashMap::new(),
+            ghost: Ghost::new(remembered),
+            retained: Retained::new(),
+            epoch: 0,
+            now_ms: 0,
+            published_blocks: 0,
+            stats: Stats::default(),
+            config,
+        })
+    }
+
+    /// Tokens per block.
+    #[inline]
+    #[must_use]
+    pub fn block_size(&self) -> usize {
+        self.config.block_size
+    }
+
+    /// Blocks of the pool.
+    #[must_use]
+    pub fn num_blocks(&self) -> usize {
+        self.config.num_blocks as usize
+    }
+
+    /// Tokens that the pool holds: `num_blocks * block_size`. Also the most tokens of a
+    /// sequence.
+    #[inline]
+    #[must_use]
+    pub fn num_tokens(&self) -> usize {
+        self.num_blocks() * self.block_size()
+    }
+
+    /// The blocks of a sequence, in order. Entry `t / block_size` holds token `t` in slot
+    /// `t % block_size`. O(1).
+    ///
+    /// # Errors
+    /// [`Error::UnknownSequence`].
+    #[inline]
+    pub fn block_table(&self, seq: SeqId) -> Result<&[BlockId], Error> {
+        Ok(&self.sequences.get(seq)?.blocks)
+    }
+
+    /// Tokens of a sequence whose KV is there: hit, or committed. O(1).
+    ///
+    /// # Errors
+    /// [`Error::UnknownSequence`].
+    #[inline]
+    pub fn tokens_computed(&self, seq: SeqId) -> Result<usize, Error> {
+        Ok(self.sequences.get(seq)?.tokens_computed)
+    }
+
+    /// Tokens of a sequence that are known: prompt and appended ones. O(1).
+    ///
+    /// # Errors
+    /// [`Error::UnknownSequence`].
+    #[inline]
+    pub fn tokens_known(&self, seq: SeqId) -> Result<usize, Error> {
+        Ok(self.sequences.get(seq)?.tokens_known)
+    }
+
+    /// The entries of a sequence's table whose content is also published elsewhere, by
+    /// position; see [`adopt`](Self::adopt). O(1).
+    ///
+    /// # Errors
+    /// [`Error::UnknownSequence`].
+    pub fn duplicates(&self, seq: SeqId) -> Result<&[Duplicate], Error> {
+        Ok(&self.sequences.get(seq)?.duplicates)
+    }
+
+    /// Where the blocks are now. O(1).
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let (free, cached) = (self.pool.free_blocks() as usize, self.pool.cached_blocks() as usize);
+        Usage {
+            free,
+            cached,
+            in_use: self.num_blocks() - free - cached,
+            sequences: self.sequences.len(),
+        }
+    }
+
+    /// The counters. O(1).
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+}

@@ -1,0 +1,267 @@
+//! The end of a sequence, and forks: references come and go here.
+
+use super::BlockManager;
+use super::step::leave_frontier;
+use crate::hash::BlockHasher;
+use crate::ids::NONE;
+use crate::prefetch::prefetch;
+use crate::retention::{DEFAULT_CLASS, Hint, MAX_HINTS, NEVER, Retention};
+use crate::slot::Class;
+use crate::{BlockId, Error, SeqId};
+use std::ops::Range;
+
+/// Blocks between a released block and the prefetch of one further up.
+const PREFETCH_BLOCKS: usize = 12;
+
+/// Class and expiry of a block; the larger is evicted later.
+#[derive(Clone, Copy, Debug)]
+struct Rank {
+    class: Class,
+    expires_at: u64,
+}
+
+impl Rank {
+    const LOWEST: Rank = Rank { class: 0, expires_at: 0 };
+
+    fn max(self, other: Rank) -> Rank {
+        Rank {
+            class: self.class.max(other.class),
+            expires_at: self.expires_at.max(other.expires_at),
+        }
+    }
+}
+
+impl<H: BlockHasher> BlockManager<H> {
+    /// Ends a sequence, at any point, inside a step as well. Published blocks that nobody
+    /// else uses become cached, tail first; the others become free. O(blocks).
+    ///
+    /// # Errors
+    /// [`Error::UnknownSequence`], also for a second `free`.
+    pub fn free(&mut self, id: SeqId) -> Result<(), Error> {
+        if self.sequences.get(id)?.step.is_some() {
+            self.revert(id)?;
+        }
+        let seq = self.sequences.get_mut(id)?;
+        let current = seq.epoch == self.epoch;
+        if current && let Some(digest) = &seq.next_digest {
+            leave_frontier(&mut self.frontier, H::fold(digest));
+        }
+        if seq.extra.first | seq.extra.rest != 0 || !seq.extra.media.is_empty() {
+            seq.extra.ids().for_each(|extra| self.index.extras.release(extra));
+        }
+        let hinted = current && !seq.hints.is_empty();
+        if !current {
+            self.release_outdated(id)?;
+        } else if hinted || self.retained.len() > 0 || !seq.duplicates.is_empty() {
+            self.release_ranked(id)?;
+        } else {
+            self.release_plain(id)?;
+        }
+        self.sequences.close(id);
+        Ok(())
+    }
+
+    /// [`free`](Self::free), counted as a preemption. Bring the sequence back with
+    /// [`readmit`](Self::readmit).
+    ///
+    /// # Errors
+    /// [`Error::UnknownSequence`].
+    pub fn preempt(&mut self, id: SeqId) -> Result<(), Error> {
+        self.free(id)?;
+        self.stats.preemptions += 1;
+        Ok(())
+    }
+
+    /// Releases a sequence of an older epoch: what nobody else uses is free.
+    fn release_outdated(&mut self, id: SeqId) -> Result<(), Error> {
+        let seq = self.sequences.get(id)?;
+        let pinned = seq.duplicates.iter().map(|duplicate| duplicate.published);
+        for block in seq.blocks.iter().copied().chain(pinned) {
+            if self.pool.slot_mut(block.0).drop_ref() {
+                self.pool.give_free(block.0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Releases a sequence where no hint is in play.
+    fn release_plain(&mut self, id: SeqId) -> Result<(), Error> {
+        let blocks = &self.sequences.get(id)?.blocks;
+        let mut run = self.pool.release_run(DEFAULT_CLASS);
+        for (position, &BlockId(block)) in blocks.iter().enumerate().rev() {
+            if let Some(up) = position.checked_sub(PREFETCH_BLOCKS) {
+                prefetch(&self.pool.slots, blocks[up].index());
+            }
+            let slot = self.pool.slot_mut(block);
+            let last = slot.drop_ref();
+            if slot.published() {
+                slot.set_class(DEFAULT_CLASS);
+                if last {
+                    run.release(&mut self.pool, block, DEFAULT_CLASS);
+                }
+            } else if last {
+                self.pool.give_free(block);
+            }
+        }
+        run.finish(&mut self.pool);
+        Ok(())
+    }
+
+    /// Releases a sequence in general: hints, inherited ranks, duplicates.
+    fn release_ranked(&mut self, id: SeqId) -> Result<(), Error> {
+        let raise = self.may_raise(id)?;
+        let mut run = self.pool.release_run(DEFAULT_CLASS);
+        let (mut below, mut next) = (Rank::LOWEST, NONE);
+        for position in (0..self.sequences.get(id)?.blocks.len()).rev() {
+            let seq = self.sequences.get(id)?;
+            let (own, block) = (seq.blocks[position].0, seq.chain_block(position));
+            // Of overlapping hints the last one given counts.
+            let hint = seq
+                .hints
+                .iter()
+                .rfind(|hint| hint.blocks.contains(&position))
+                .map(|hint| hint.retention)
+                .filter(|retention| raise || retention.class <= DEFAULT_CLASS);
+            if own != block {
+                self.drop_private(own);
+            }
+            let slot = self.pool.slot_mut(block);
+            let last = slot.drop_ref();
+            if !slot.published() {
+                if last {
+                    self.pool.give_free(block);
+                }
+                continue;
+            }
+            below = self.rank(block, next, hint).max(below);
+            next = block;
+            self.set_rank(block, below);
+            if last {
+                run.release(&mut self.pool, block, below.class);
+            }
+        }
+        run.finish(&mut self.pool);
+        Ok(())
+    }
+
+    /// Whether the hints of a sequence above the default priority fit the bound, counting
+    /// the ancestors that they raise with them.
+    fn may_raise(&mut self, id: SeqId) -> Result<bool, Error> {
+        let seq = self.sequences.get(id)?;
+        let raising = seq.hints.iter().filter(|hint| hint.retention.class > DEFAULT_CLASS);
+        let Some(end) = raising.map(|hint| hint.blocks.end.min(seq.blocks.len())).max() else {
+            return Ok(true);
+        };
+        let new = (0..end)
+            .map(|position| self.pool.slot(seq.chain_block(position)))
+            .filter(|slot| slot.published() && slot.class() <= DEFAULT_CLASS)
+            .count();
+        let max = self.config.max_retained_blocks.unwrap_or(self.config.num_blocks / 2);
+        let fits = self.retained.len() + new <= max as usize;
+        self.stats.refused_retentions += u64::from(!fits);
+        Ok(fits)
+    }
+
+    /// What a released block is worth by itself; `next` is the block below it in the
+    /// released chain.
+    ///
+    /// Without a hint it keeps what it has, at least the default: it has just been used.
+    /// A hint replaces what it has, unless other children hang on it, whose rank it
+    /// carries.
+    fn rank(&self, block: u32, next: u32, hint: Option<Retention>) -> Rank {
+        let slot = self.pool.slot(block);
+        let has = Rank { class: slot.class(), expires_at: self.retained.expires_at(block) };
+        let Some(Retention { class, ttl_ms }) = hint else {
+            return has.max(Rank { class: DEFAULT_CLASS, expires_at: 0 });
+        };
+        let expires_at = if ttl_ms == NEVER { NEVER } else { self.now_ms.saturating_add(ttl_ms) };
+        let asked = Rank { class, expires_at: if class > DEFAULT_CLASS { expires_at } else { 0 } };
+        let children = slot.more_children + u32::from(slot.child != NONE);
+        if children > u32::from(next != NONE) { has.max(asked) } else { asked }
+    }
+
+    fn set_rank(&mut self, block: u32, rank: Rank) {
+        let slot = self.pool.slot_mut(block);
+        let had = slot.class();
+        slot.set_class(rank.class);
+        if rank.class > DEFAULT_CLASS {
+            self.retained.set(block, rank.expires_at);
+        } else if had > DEFAULT_CLASS {
+            self.retained.remove(block);
+        }
+    }
+
+    /// Says how long the blocks of a range of tokens are worth keeping once the sequence
+    /// has released them; the range may reach beyond the tokens known now. A block partly
+    /// in the range counts as in it; of overlapping hints the last one counts. An
+    /// ancestor is never evicted before its descendants, so it inherits their priority
+    /// and expiry.
+    ///
+    /// Hints never wedge the pool: a retained block is evicted when nothing else is
+    /// left, and at most `max_retained_blocks` stand above the default priority.
+    ///
+    /// # Errors
+    /// [`Error::EmptyRange`], [`Error::TooManyHints`], [`Error::UnknownSequence`].
+    pub fn retain(
+        &mut self,
+        id: SeqId,
+        tokens: Range<usize>,
+        retention: Retention,
+    ) -> Result<(), Error> {
+        let block_size = self.block_size();
+        let seq = self.sequences.get_mut(id)?;
+        if tokens.is_empty() {
+            return Err(Error::EmptyRange { start: tokens.start, end: tokens.end });
+        }
+        if seq.hints.len() == MAX_HINTS {
+            return Err(Error::TooManyHints { max: MAX_HINTS });
+        }
+        let blocks = tokens.start / block_size..tokens.end.div_ceil(block_size);
+        seq.hints.push(Hint { blocks, retention });
+        Ok(())
+    }
+
+    /// A second sequence in the same state: parallel samples, beams. It shares all
+    /// blocks; the first to write into a shared last block gets a copy of it, see
+    /// [`Step::copy`](crate::Step::copy). O(blocks).
+    ///
+    /// # Errors
+    /// [`Error::StepOpen`], [`Error::TooManySequences`], [`Error::UnknownSequence`].
+    pub fn fork(&mut self, parent: SeqId) -> Result<SeqId, Error> {
+        if self.sequences.get(parent)?.step.is_some() {
+            return Err(Error::StepOpen(parent));
+        }
+        let (id, seq) = self.sequences.open_copy(parent)?;
+        let pinned = seq.duplicates.iter().map(|duplicate| duplicate.published);
+        for block in seq.blocks.iter().copied().chain(pinned) {
+            self.pool.slot_mut(block.0).add_ref();
+        }
+        seq.extra.ids().for_each(|extra| self.index.extras.add_ref(extra));
+        if seq.epoch == self.epoch
+            && let Some(digest) = &seq.next_digest
+        {
+            *self.frontier.entry(H::fold(digest)).or_default() += 1;
+        }
+        Ok(id)
+    }
+
+    /// Puts the published block in the place of a private duplicate, which is dropped,
+    /// and returns it. For engines that can swap pages between steps. O(log duplicates).
+    ///
+    /// # Errors
+    /// [`Error::NotDuplicate`], [`Error::StepOpen`], [`Error::UnknownSequence`].
+    pub fn adopt(&mut self, id: SeqId, position: usize) -> Result<BlockId, Error> {
+        let seq = self.sequences.get_mut(id)?;
+        if seq.step.is_some() {
+            return Err(Error::StepOpen(id));
+        }
+        let found = seq
+            .duplicates
+            .binary_search_by_key(&position, |duplicate| duplicate.position)
+            .map_err(|_| Error::NotDuplicate { position })?;
+        let published = seq.duplicates.remove(found).published;
+        let own = std::mem::replace(&mut seq.blocks[position], published);
+        self.drop_private(own.0);
+        Ok(published)
+    }
+}

@@ -1,0 +1,340 @@
+//! Steps: reserve slots, then commit what was written, or revert.
+
+use super::BlockManager;
+use crate::hash::BlockHasher;
+use crate::ids::NONE;
+use crate::prefetch::prefetch;
+use crate::prefix::{Found, Wanted};
+use crate::sequence::OpenStep;
+use crate::{BlockId, Duplicate, Error, SeqId};
+
+/// Blocks between a block and what its prefetch hints name. Enough to hide a miss of the
+/// last-level cache behind the work on the blocks in between.
+const HINT_BLOCKS: usize = 8;
+
+/// Answer of [`BlockManager::reserve`]: an open step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "the step stays open until it is committed or reverted"]
+#[non_exhaustive]
+pub struct Step {
+    /// The first token of the step: its position in the sequence.
+    pub first_token: usize,
+    /// Entries of the block table that the step added: all from this one on are new.
+    pub first_new_block: usize,
+    /// Length of the block table now.
+    pub num_blocks: usize,
+    /// A page to copy before any KV of this step is written: the last block was shared.
+    pub copy: Option<BlockCopy>,
+}
+
+/// A page that the engine has to copy, in full or its first `tokens` slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BlockCopy {
+    /// Block to read. It stays as it is until the step is closed.
+    pub source: BlockId,
+    /// Block to write: the new last entry of the block table.
+    pub destination: BlockId,
+    /// Slots that hold KV.
+    pub tokens: usize,
+}
+
+/// Answer of [`BlockManager::commit`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Commit {
+    /// Blocks that became visible.
+    pub blocks_published: usize,
+    /// Full blocks whose content was published by somebody else before; see
+    /// [`duplicates`](BlockManager::duplicates).
+    pub blocks_duplicate: usize,
+}
+
+impl<H: BlockHasher> BlockManager<H> {
+    /// Opens a step: slots for the next `tokens` known tokens. O(new blocks).
+    ///
+    /// # Errors
+    /// [`Error::OutOfBlocks`], [`Error::UnknownTokens`], [`Error::ZeroTokens`],
+    /// [`Error::StepOpen`], [`Error::UnknownSequence`].
+    #[inline]
+    pub fn reserve(&mut self, seq: SeqId, tokens: usize) -> Result<Step, Error> {
+        self.reserve_with_lookahead(seq, tokens, 0)
+    }
+
+    /// [`reserve`](Self::reserve) with slots for `lookahead_tokens` more, whose tokens
+    /// need not be known yet: drafts of speculative decoding. Append the accepted ones and
+    /// commit them; the slots of the others go back.
+    ///
+    /// # Errors
+    /// As `reserve`.
+    #[inline]
+    pub fn reserve_with_lookahead(
+        &mut self,
+        id: SeqId,
+        tokens: usize,
+        lookahead_tokens: usize,
+    ) -> Result<Step, Error> {
+        let block_size = self.config.block_size;
+        let seq = self.sequences.get_mut(id)?;
+        if seq.step.is_some() {
+            return Err(Error::StepOpen(id));
+        }
+        if tokens == 0 {
+            return Err(Error::ZeroTokens);
+        }
+        let first_token = seq.tokens_computed;
+        if tokens > seq.tokens_known - first_token {
+            let needed = first_token.saturating_add(tokens);
+            return Err(Error::UnknownTokens { needed, known: seq.tokens_known });
+        }
+        let blocks_before = seq.blocks.len();
+        let slots = (first_token + tokens).saturating_add(lookahead_tokens);
+        // The common step of decoding: the slot is there, and nobody shares its block.
+        let mut step = OpenStep { tokens, lookahead_tokens, blocks_before, copied_from: NONE };
+        let partial =
+            seq.blocks.last().copied().filter(|_| !first_token.is_multiple_of(block_size));
+        let shared = partial.filter(|last| self.pool.slot(last.0).refs() > 1);
+        if slots <= blocks_before * block_size && shared.is_none() {
+            seq.step = Some(step);
+            return Ok(Step {
+                first_token,
+                first_new_block: blocks_before,
+                num_blocks: blocks_before,
+                copy: None,
+            });
+        }
+        let missing = slots.div_ceil(block_size) - blocks_before;
+        let needed = missing + usize::from(shared.is_some());
+        let available = self.pool.available_blocks() as usize;
+        if needed > available {
+            return Err(Error::OutOfBlocks { needed, available });
+        }
+
+        let mut new_blocks = std::mem::take(&mut seq.blocks);
+        let mut copy = None;
+        if let (Some(source), Some(last)) = (shared, new_blocks.last_mut()) {
+            let destination = BlockId(self.take_block());
+            step.copied_from = source.0;
+            *last = destination;
+            copy = Some(BlockCopy { source, destination, tokens: first_token % block_size });
+        }
+        new_blocks.extend((0..missing).map(|_| BlockId(self.take_block())));
+        let num_blocks = new_blocks.len();
+        let seq = self.sequences.get_mut(id)?;
+        seq.blocks = new_blocks;
+        seq.step = Some(step);
+        Ok(Step { first_token, first_new_block: blocks_before, num_blocks, copy })
+    }
+
+    /// Takes a block without content, or evicts one. The caller knows that there is one.
+    #[inline]
+    fn take_block(&mut self) -> u32 {
+        if let Some(id) = self.pool.take_free() {
+            // What an older epoch left is forgotten here, one block at a time.
+            if self.pool.slot(id).published() {
+                self.index.forget(&mut self.pool.slots, id);
+            }
+            return id;
+        }
+        let id = self.pool.take_victim().expect("reserve checked that blocks are available");
+        let slot = self.pool.slot(id);
+        prefetch(&self.pool.slots, slot.behind as usize);
+        self.index.content.prefetch_digest(slot.behind);
+        if slot.class() > crate::retention::DEFAULT_CLASS {
+            self.retained.remove(id);
+        }
+        let digest = self.index.remove(&mut self.pool.slots, id);
+        let remembered = self.ghost_hash(&digest);
+        self.ghost.insert(remembered);
+        self.published_blocks -= 1;
+        self.stats.evicted_blocks += 1;
+        id
+    }
+
+    /// Closes a step: the KV of the next `tokens` tokens is written. Full blocks become
+    /// visible; blocks that the step reserved and did not fill go back. `tokens` may be
+    /// fewer than reserved, or reach into the lookahead once the tokens are appended.
+    /// O(full blocks), one hash each.
+    ///
+    /// # Errors
+    /// [`Error::NoStep`], [`Error::CommitTooLong`], [`Error::UnknownTokens`],
+    /// [`Error::ZeroTokens`], [`Error::UnknownSequence`].
+    #[inline]
+    pub fn commit(&mut self, id: SeqId, tokens: usize) -> Result<Commit, Error> {
+        let block_size = self.config.block_size;
+        let seq = self.sequences.get_mut(id)?;
+        let Some(step) = seq.step else { return Err(Error::NoStep(id)) };
+        if tokens == 0 {
+            return Err(Error::ZeroTokens);
+        }
+        let reserved = step.tokens + step.lookahead_tokens;
+        if tokens > reserved {
+            return Err(Error::CommitTooLong { asked: tokens, reserved });
+        }
+        let before = seq.tokens_computed;
+        let after = before + tokens;
+        if after > seq.tokens_known {
+            return Err(Error::UnknownTokens { needed: after, known: seq.tokens_known });
+        }
+        seq.tokens_computed = after;
+        seq.step = None;
+        self.stats.committed_tokens += tokens as u64;
+        let blocks_needed = after.div_ceil(block_size);
+        let full = before / block_size..after / block_size;
+        // The common step of decoding: no block filled up, none to give back.
+        if full.is_empty() && blocks_needed == seq.blocks.len() && step.copied_from == NONE {
+            return Ok(Commit::default());
+        }
+        let commit = if full.is_empty() { Commit::default() } else { self.settle(id, full)? };
+        self.give_back_from(id, blocks_needed)?;
+        if step.copied_from != NONE {
+            self.drop_private(step.copied_from);
+        }
+        Ok(commit)
+    }
+
+    /// Closes a step as if it had never been: its blocks go back, a copied block is in
+    /// place again. O(new blocks).
+    ///
+    /// # Errors
+    /// [`Error::NoStep`], [`Error::UnknownSequence`].
+    pub fn revert(&mut self, id: SeqId) -> Result<(), Error> {
+        let seq = self.sequences.get_mut(id)?;
+        let step = seq.step.take().ok_or(Error::NoStep(id))?;
+        self.give_back_from(id, step.blocks_before)?;
+        if step.copied_from != NONE
+            && let Some(last) = self.sequences.get_mut(id)?.blocks.last_mut()
+        {
+            let copy = std::mem::replace(last, BlockId(step.copied_from));
+            self.drop_private(copy.0);
+        }
+        self.stats.reverted_steps += 1;
+        Ok(())
+    }
+
+    /// Gives back the entries of a block table from `keep` on, last first.
+    fn give_back_from(&mut self, id: SeqId, keep: usize) -> Result<(), Error> {
+        while let seq = self.sequences.get_mut(id)?
+            && seq.blocks.len() > keep
+            && let Some(block) = seq.blocks.pop()
+        {
+            self.drop_private(block.0);
+        }
+        Ok(())
+    }
+
+    /// Drops a reference to a block that is not published.
+    pub(super) fn drop_private(&mut self, id: u32) {
+        if self.pool.slot_mut(id).drop_ref() {
+            self.pool.give_free(id);
+        }
+    }
+
+    /// Publishes the blocks at `positions`, which have become full, or finds out that
+    /// they stay private. Advances the frontier.
+    fn settle(&mut self, id: SeqId, positions: std::ops::Range<usize>) -> Result<Commit, Error> {
+        let block_size = self.config.block_size;
+        let mut commit = Commit::default();
+        let seq = self.sequences.get_mut(id)?;
+        if seq.private || seq.epoch != self.epoch {
+            seq.drop_pending(positions.len() * block_size);
+            return Ok(commit);
+        }
+        let mut known_digest = seq.next_digest.take();
+        if let Some(digest) = &known_digest {
+            leave_frontier(&mut self.frontier, H::fold(digest));
+        }
+        let mut settled = 0;
+        for position in positions.clone() {
+            let tokens = &seq.pending()[settled * block_size..][..block_size];
+            settled += 1;
+            let wanted = Wanted { parent: seq.parent, tokens, extra: seq.extra.at(position) };
+            let digest = known_digest.take().unwrap_or_else(|| self.index.digest(wanted));
+            let own = seq.blocks[position];
+            let lone = wanted.parent != NONE && self.pool.slot(wanted.parent).is_leaf();
+            let found = if lone {
+                Found::Nothing(Some(digest))
+            } else {
+                self.index.find(&self.pool.slots, wanted, Some(digest))
+            };
+            match found {
+                Found::Nothing(_) => {
+                    self.index.insert(&mut self.pool.slots, own.0, wanted, digest);
+                    let up = seq.blocks[position.saturating_sub(HINT_BLOCKS)].0;
+                    self.pool.slot_mut(own.0).behind = up;
+                    self.pool.slot_mut(up).ahead = own.0;
+                    seq.parent = own.0;
+                    commit.blocks_published += 1;
+                }
+                Found::Block(published) => {
+                    self.pool.pin(published);
+                    seq.duplicates.push(Duplicate { position, published: BlockId(published) });
+                    seq.parent = published;
+                    commit.blocks_duplicate += 1;
+                }
+                Found::Collision(_) => {
+                    seq.private = true;
+                    self.stats.collisions += 1;
+                    break;
+                }
+            }
+        }
+        seq.drop_pending(positions.len() * block_size);
+        if !seq.private
+            && let Some(tokens) = seq.pending().get(..block_size)
+        {
+            let extra = seq.extra.at(positions.end);
+            let digest = self.index.digest(Wanted { parent: seq.parent, tokens, extra });
+            seq.next_digest = Some(digest);
+            *self.frontier.entry(H::fold(&digest)).or_default() += 1;
+        }
+        self.published_blocks += commit.blocks_published as u32;
+        self.stats.published_blocks += commit.blocks_published as u64;
+        self.stats.duplicate_blocks += commit.blocks_duplicate as u64;
+        Ok(commit)
+    }
+
+    /// Adds a token to a sequence: sampled, or accepted from a draft. Its KV is computed
+    /// in a later step, or was in this one. O(1), no allocation in steady state.
+    ///
+    /// # Errors
+    /// [`Error::TooLong`] if the pool could not hold the sequence,
+    /// [`Error::UnknownSequence`].
+    #[inline]
+    pub fn append(&mut self, id: SeqId, token: u32) -> Result<(), Error> {
+        let max = self.num_tokens();
+        let seq = self.sequences.get_mut(id)?;
+        if seq.tokens_known >= max {
+            return Err(Error::TooLong { tokens: seq.tokens_known + 1, max });
+        }
+        seq.push_token(token);
+        Ok(())
+    }
+
+    /// Adds several tokens to a sequence: accepted drafts, or the user's next turn.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn extend(&mut self, id: SeqId, tokens: &[u32]) -> Result<(), Error> {
+        let max = self.num_tokens();
+        let seq = self.sequences.get_mut(id)?;
+        if tokens.len() > max - seq.tokens_known {
+            return Err(Error::TooLong {
+                tokens: seq.tokens_known.saturating_add(tokens.len()),
+                max,
+            });
+        }
+        seq.push_tokens(tokens);
+        Ok(())
+    }
+}
+
+/// Takes one sequence's next block out of the frontier.
+pub(super) fn leave_frontier(frontier: &mut ahash::AHashMap<u64, u32>, key: u64) {
+    if let Some(count) = frontier.get_mut(&key) {
+        *count -= 1;
+        if *count == 0 {
+            frontier.remove(&key);
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! The state of one running sequence, and the slab that holds them.
+//!
+//! A slot of the slab keeps its vectors when its sequence ends, so in steady state
+//! admitting and decoding allocate nothing.
+
+use crate::extras::{ExtraId, NO_EXTRA};
+use crate::ids::NONE;
+use crate::retention::Hint;
+use crate::{BlockId, Error, SeqId};
+
+/// A full block of a sequence whose content another block has published already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Duplicate {
+    /// Entry of the block table.
+    pub position: usize,
+    /// The published block with the same content. The sequence pins it too.
+    pub published: BlockId,
+}
+
+/// The extra keys of a sequence's blocks, interned.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ExtraPlan {
+    /// Of the first block.
+    pub(crate) first: ExtraId,
+    /// Of all other blocks, but for those in `media`.
+    pub(crate) rest: ExtraId,
+    /// Of the blocks after the first that hold media, by position.
+    pub(crate) media: Vec<(usize, ExtraId)>,
+}
+
+impl ExtraPlan {
+    #[inline(always)]
+    pub(crate) fn at(&self, position: usize) -> ExtraId {
+        if position == 0 {
+            return self.first;
+        }
+        if self.media.is_empty() {
+            return self.rest;
+        }
+        match self.media.binary_search_by_key(&position, |&(at, _)| at) {
+            Ok(found) => self.media[found].1,
+            Err(_) => self.rest,
+        }
+    }
+
+    /// Every reference that the plan holds.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = ExtraId> + '_ {
+        [self.first, self.rest].into_iter().chain(self.media.iter().map(|&(_, id)| id))
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.first = NO_EXTRA;
+        self.rest = NO_EXTRA;
+        self.media.clear();
+    }
+}
+
+/// An open step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OpenStep {
+    pub(crate) tokens: usize,
+    pub(crate) lookahead_tokens: usize,
+    /// Length of the block table when the step was opened.
+    pub(crate) blocks_before: usize,
+    /// The shared partial block that the last entry was copied from; `NONE` if it was
+    /// not. The step holds its reference.
+    pub(crate) copied_from: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Sequence<D> {
+    generation: u32,
+    live: bool,
+    pub(crate) blocks: Vec<BlockId>,
+    /// By position. Each pins its published block.
+    pub(crate) duplicates: Vec<Duplicate>,
+    pub(crate) hints: Vec<Hint>,
+    /// Known tokens that are not in a full computed block, from `pending_start` on.
+    pending: Vec<u32>,
+    pending_start: usize,
+    pub(crate) tokens_known: usize,
+    pub(crate) tokens_computed: usize,
+    /// Where the next full block hangs: the last published block of the chain.
+    pub(crate) parent: u32,
+    /// The chain is broken (collision): full blocks stay private from here on.
+    pub(crate) private: bool,
+    /// Hash of the next block to be published, where known.
+    pub(crate) next_digest: Option<D>,
+    pub(crate) step: Option<OpenStep>,
+    pub(crate) epoch: u64,
+    pub(crate) extra: ExtraPlan,
+}
+
+impl<D: Copy> Sequence<D> {
+    fn empty() -> Self {
+        Sequence {
+            generation: 0,
+            live: false,
+            blocks: Vec::new(),
+            duplicates: Vec::new(),
+            hints: Vec::new(),
+            pending: Vec::new(),
+            pending_start: 0,
+            tokens_known: 0,
+            tokens_computed: 0,
+            parent: NONE,
+            private: false,
+            next_digest: None,
+            step: None,
+            epoch: 0,
+            extra: ExtraPlan::default(),
+        }
+    }
+
+    /// Back to the empty state, vectors keep their capacity.
+    fn reset(&mut self) {
+        self.blocks.clear();
+        self.duplicates.clear();
+        self.hints.clear();
+        self.pending.clear();
+        self.pending_start = 0;
+        self.tokens_known = 0;
+        self.tokens_computed = 0;
+        self.parent = NONE;
+        self.private = false;
+        self.next_digest = None;
+        self.step = None;
+        self.extra.clear();
+    }
+
+    /// Known tokens from the start of the first block that is not full and computed.
+    #[inline]
+    pub(crate) fn pending(&self) -> &[u32] {
+        &self.pending[self.pending_start..]
+    }
+
+    #[inline]
+    pub(crate) fn push_token(&mut self, token: u32) {
+        self.pending.push(token);
+        self.tokens_known += 1;
+    }
+
+    #[inline]
+    pub(crate) fn push_tokens(&mut self, tokens: &[u32]) {
+        self.pending.extend_from_slice(tokens);
+        self.tokens_known += tokens.len();
+    }
+
+    /// Drops the first `count` pending tokens: their block is full and computed.
+    #[inline]
+    pub(crate) fn drop_pending(&mut self, count: usize) {
+        self.pending_start += count;
+        // Move the rest to the front once it is the smaller part: amortised O(1).
+        if self.pending_start * 2 >= self.pending.len() {
+            self.pending.copy_within(self.pending_start.., 0);
+            self.pending.truncate(self.pending.len() - self.pending_start);
+            self.pending_start = 0;
+        }
+    }
+
+    /// The published block that stands for an entry of the table: its duplicate's, or
+    /// the entry itself.
+    #[inline]
+    pub(crate) fn chain_block(&self, position: usize) -> u32 {
+        if !self.duplicates.is_empty()
+            && let Ok(found) = self.duplicates.binary_search_by_key(&position, |d| d.position)
+        {
+            return self.duplicates[found].published.0;
+        }
+        self.blocks[position].0
+    }
+
+    /// Copies everything but the generation from `other`.
+    fn copy_from(&mut self, other: &Self) {
+        self.blocks.clone_from(&other.blocks);
+        self.duplicates.clone_from(&other.duplicates);
+        self.hints.clone_from(&other.hints);
+        self.pending.clear();
+        self.pending.extend_from_slice(other.pending());
+        self.pending_start = 0;
+        self.tokens_known = other.tokens_known;
+        self.tokens_computed = other.tokens_computed;
+        self.parent = other.parent;
+        self.private = other.private;
+        self.next_digest = other.next_digest;
+        self.step = other.step;
+        self.epoch = other.epoch;
+        self.extra.clone_from(&other.extra);
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Sequences<D> {
+    slots: Vec<Sequence<D>>,
+    unused: Vec<u32>,
+    max: usize,
+}
+
+impl<D: Copy> Sequences<D> {
+    pub(crate) fn new(max: usize) -> Self {
+        Sequences { slots: Vec::new(), unused: Vec::new(), max }
+    }
+
+    /// Number of running sequences.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.unused.len()
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, id: SeqId) -> Result<&Sequence<D>, Error> {
+        self.slots
+            .get(id.slot as usize)
+            .filter(|seq| seq.generation == id.generation && seq.live)
+            .ok_or(Error::UnknownSequence(id))
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, id: SeqId) -> Result<&mut Sequence<D>, Error> {
+        self.slots
+            .get_mut(id.slot as usize)
+            .filter(|seq| seq.generation == id.generation && seq.live)
+            .ok_or(Error::UnknownSequence(id))
+    }
+
+    /// A new, empty sequence.
+    #[inline]
+    pub(crate) fn open(&mut self) -> Result<(SeqId, &mut Sequence<D>), Error> {
+        if self.len() >= self.max {
+            return Err(Error::TooManySequences { max: self.max });
+        }
+        let slot = self.unused.pop().unwrap_or(self.slots.len() as u32);
+        if slot as usize == self.slots.len() {
+            self.slots.push(Sequence::empty());
+        }
+        let seq = &mut self.slots[slot as usize];
+        seq.live = true;
+        Ok((SeqId { slot, generation: seq.generation }, seq))
+    }
+
+    /// A new sequence in the state of `parent`.
+    pub(crate) fn open_copy(&mut self, parent: SeqId) -> Result<(SeqId, &Sequence<D>), Error> {
+        self.get(parent)?;
+        let (id, _) = self.open()?;
+        let mut copy = std::mem::replace(&mut self.slots[id.slot as usize], Sequence::empty());
+        copy.copy_from(self.get(parent)?);
+        let seq = &mut self.slots[id.slot as usize];
+        *seq = copy;
+        Ok((id, seq))
+    }
+
+    /// Ends a sequence. Its handle is void from here on.
+    #[inline]
+    pub(crate) fn close(&mut self, id: SeqId) {
+        let seq = &mut self.slots[id.slot as usize];
+        seq.reset();
+        seq.live = false;
+        seq.generation = seq.generation.wrapping_add(1);
+        self.unused.push(id.slot);
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (SeqId, &Sequence<D>)> {
+        self.slots
+            .iter()
+            .enumerate()
+            .filter(|(_, seq)| seq.live)
+            .map(|(slot, seq)| (SeqId { slot: slot as u32, generation: seq.generation }, seq))
+    }
+}
