@@ -7,8 +7,8 @@
 use std::fmt;
 use std::ops::Range;
 
-/// Most bytes of one field of an [`Identity`] (salt, adapter, media identifier, custom
-/// name or value).
+/// Most bytes of one field of an [`Identity`] (salt, adapter name or source, media
+/// identifier, custom name or value).
 pub const MAX_FIELD_BYTES: usize = 1024;
 /// Most media items of one [`Identity`].
 pub const MAX_MEDIA_ITEMS: usize = 1024;
@@ -25,7 +25,7 @@ pub const MAX_CUSTOM_KEYS: usize = 16;
 ///
 /// let identity = Identity::new()
 ///     .salt("tenant-7")?
-///     .adapter("sql-lora@3")?
+///     .adapter("sql-lora", "/adapters/sql/v3")?
 ///     .media("sha256:9f…", 12..268)?;
 /// assert_ne!(identity, Identity::default());
 /// # Ok::<(), kvkeep::IdentityError>(())
@@ -33,7 +33,8 @@ pub const MAX_CUSTOM_KEYS: usize = 16;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     salt: Option<Box<str>>,
-    adapter: Option<Box<str>>,
+    /// Name and source.
+    adapter: Option<(Box<str>, Box<str>)>,
     /// By start, then in the order given.
     media: Vec<(Range<usize>, Box<str>)>,
     custom: Vec<(Box<str>, Box<[u8]>)>,
@@ -56,13 +57,15 @@ impl Identity {
         Ok(self)
     }
 
-    /// The adapter (LoRA) that the sequence runs with; include its version. Enters every
-    /// block, as in vLLM.
+    /// The adapter (LoRA) that the sequence runs with, and where its weights come from
+    /// (path, version), so that a name that is pointed elsewhere does not find the KV of
+    /// the former adapter. Enters every block, as in vLLM.
     ///
     /// # Errors
-    /// [`IdentityError`] if it is longer than [`MAX_FIELD_BYTES`].
-    pub fn adapter(mut self, adapter: &str) -> Result<Self, IdentityError> {
-        self.adapter = Some(bounded("adapter", adapter)?.into());
+    /// [`IdentityError`] if one of them is longer than [`MAX_FIELD_BYTES`].
+    pub fn adapter(mut self, name: &str, source: &str) -> Result<Self, IdentityError> {
+        let name = bounded("adapter name", name)?.into();
+        self.adapter = Some((name, bounded("adapter source", source)?.into()));
         Ok(self)
     }
 
@@ -125,8 +128,8 @@ impl Identity {
     /// adapter, media, salt, then custom keys.
     pub(crate) fn write_keys(&self, tokens: Range<usize>, out: &mut Vec<u8>) {
         out.clear();
-        if let Some(adapter) = &self.adapter {
-            ExtraKey::Adapter(adapter).write(out);
+        if let Some((name, source)) = &self.adapter {
+            ExtraKey::Adapter { name, source }.write(out);
         }
         for (range, identifier) in &self.media {
             if range.start < tokens.end && tokens.start < range.end {
@@ -156,8 +159,13 @@ fn bounded<'a>(field: &'static str, value: &'a str) -> Result<&'a str, IdentityE
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExtraKey<'a> {
-    /// The adapter's name.
-    Adapter(&'a str),
+    /// An adapter.
+    Adapter {
+        /// Its name.
+        name: &'a str,
+        /// Where its weights come from.
+        source: &'a str,
+    },
     /// A media item and where it starts, in tokens from the start of the block
     /// (negative if it started in an earlier block).
     Media {
@@ -184,8 +192,8 @@ const TAG_CUSTOM: u8 = 4;
 
 impl ExtraKey<'_> {
     /// Appends the framed form: tag, payload length (`u32` LE), payload. The payload of
-    /// a media item is its offset (`i64` LE) and identifier; that of a custom key the
-    /// length of its name (`u32` LE), name and value.
+    /// a media item is its offset (`i64` LE) and identifier; that of an adapter or a custom
+    /// key the length of its name (`u32` LE), name, then source or value.
     fn write(self, out: &mut Vec<u8>) {
         fn frame(out: &mut Vec<u8>, tag: u8, parts: &[&[u8]]) {
             let bytes: usize = parts.iter().map(|part| part.len()).sum();
@@ -194,7 +202,10 @@ impl ExtraKey<'_> {
             parts.iter().for_each(|part| out.extend_from_slice(part));
         }
         match self {
-            ExtraKey::Adapter(name) => frame(out, TAG_ADAPTER, &[name.as_bytes()]),
+            ExtraKey::Adapter { name, source } => {
+                let name_bytes = (name.len() as u32).to_le_bytes();
+                frame(out, TAG_ADAPTER, &[&name_bytes, name.as_bytes(), source.as_bytes()]);
+            }
             ExtraKey::Media { identifier, offset } => {
                 frame(out, TAG_MEDIA, &[&offset.to_le_bytes(), identifier.as_bytes()]);
             }
@@ -252,20 +263,29 @@ fn read_key(bytes: &[u8]) -> Option<(ExtraKey<'_>, &[u8])> {
     let (len, rest) = rest.split_first_chunk::<4>()?;
     let (payload, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
     let key = match tag {
-        TAG_ADAPTER => ExtraKey::Adapter(text(payload)?),
+        TAG_ADAPTER => {
+            let (name, source) = read_named(payload)?;
+            ExtraKey::Adapter { name, source: text(source)? }
+        }
         TAG_MEDIA => {
             let (offset, identifier) = payload.split_first_chunk::<8>()?;
             ExtraKey::Media { identifier: text(identifier)?, offset: i64::from_le_bytes(*offset) }
         }
         TAG_SALT => ExtraKey::Salt(text(payload)?),
         TAG_CUSTOM => {
-            let (len, payload) = payload.split_first_chunk::<4>()?;
-            let (name, value) = payload.split_at_checked(u32::from_le_bytes(*len) as usize)?;
-            ExtraKey::Custom { name: text(name)?, value }
+            let (name, value) = read_named(payload)?;
+            ExtraKey::Custom { name, value }
         }
         _ => return None,
     };
     Some((key, rest))
+}
+
+/// Reads a payload that starts with a name and its length.
+fn read_named(payload: &[u8]) -> Option<(&str, &[u8])> {
+    let (len, payload) = payload.split_first_chunk::<4>()?;
+    let (name, rest) = payload.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+    Some((std::str::from_utf8(name).ok()?, rest))
 }
 
 /// Why an [`Identity`] was refused.
@@ -333,20 +353,23 @@ mod tests {
             .and_then(|i| i.custom("embeds", &[9]))
             .and_then(|i| i.media("late", 40..41))
             .and_then(|i| i.media("img", 10..33))
-            .and_then(|i| i.adapter("a"))
+            .and_then(|i| i.adapter("a", "/a"))
             .unwrap();
         let block = |n: usize| keys(&identity, n * 16..(n + 1) * 16);
         let read = |bytes: &[u8]| format!("{:?}", ExtraKeys::new(bytes).iter().collect::<Vec<_>>());
         assert_eq!(
             read(&block(0)),
-            r#"[Adapter("a"), Media { identifier: "img", offset: 10 }, Salt("s"), Custom { name: "embeds", value: [9] }]"#
+            r#"[Adapter { name: "a", source: "/a" }, Media { identifier: "img", offset: 10 }, Salt("s"), Custom { name: "embeds", value: [9] }]"#
         );
-        assert_eq!(read(&block(1)), r#"[Adapter("a"), Media { identifier: "img", offset: -6 }]"#);
+        assert_eq!(
+            read(&block(1)),
+            r#"[Adapter { name: "a", source: "/a" }, Media { identifier: "img", offset: -6 }]"#
+        );
         assert_eq!(
             read(&block(2)),
-            r#"[Adapter("a"), Media { identifier: "img", offset: -22 }, Media { identifier: "late", offset: 8 }]"#
+            r#"[Adapter { name: "a", source: "/a" }, Media { identifier: "img", offset: -22 }, Media { identifier: "late", offset: 8 }]"#
         );
-        assert_eq!(read(&block(3)), r#"[Adapter("a")]"#);
+        assert_eq!(read(&block(3)), r#"[Adapter { name: "a", source: "/a" }]"#);
     }
 
     #[test]
@@ -354,13 +377,14 @@ mod tests {
         let pairs = [("org_1", "2345"), ("org_12345", ""), ("org_", "12345")];
         let mut all: Vec<Vec<u8>> = pairs
             .iter()
-            .map(|(a, b)| keys(&Identity::new().adapter(a).unwrap().salt(b).unwrap(), 0..16))
+            .map(|(a, b)| keys(&Identity::new().adapter(a, "").unwrap().salt(b).unwrap(), 0..16))
             .collect();
+        all.extend(pairs.map(|(a, b)| keys(&Identity::new().adapter(a, b).unwrap(), 0..16)));
         for (name, value) in pairs {
             all.push(keys(&Identity::new().custom(name, value.as_bytes()).unwrap(), 0..16));
         }
         all.push(keys(&Identity::new().salt("org_1").unwrap(), 0..16));
-        all.push(keys(&Identity::new().adapter("org_1").unwrap(), 0..16));
+        all.push(keys(&Identity::new().adapter("org_1", "").unwrap(), 0..16));
         all.push(keys(&Identity::new(), 0..16));
         let distinct: std::collections::BTreeSet<_> = all.iter().collect();
         assert_eq!(distinct.len(), all.len());
@@ -372,7 +396,8 @@ mod tests {
         assert!(Identity::new().salt(&long[1..]).is_ok());
         for refused in [
             Identity::new().salt(&long),
-            Identity::new().adapter(&long),
+            Identity::new().adapter(&long, ""),
+            Identity::new().adapter("", &long),
             Identity::new().media(&long, 0..1),
             Identity::new().custom(&long, &[]),
             Identity::new().custom("x", long.as_bytes()),

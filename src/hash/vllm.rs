@@ -7,8 +7,9 @@ use sha2::{Digest as _, Sha256};
 /// vLLM's `sha256_cbor` block hash: SHA-256 over the canonical CBOR array
 /// `[parent, [tokens], extra keys or null]`.
 ///
-/// Hashes are equal to those of a vLLM that runs with the same seed, so KV can be
-/// exchanged with it. A custom key, which vLLM does not have, is written as
+/// Hashes are equal to those of a vLLM (0.32 and 0.33) that runs with the same seed, so
+/// KV can be exchanged with it. Extra keys are tagged arrays as in vLLM: `["lora", name,
+/// source]`, `["mm", identifier, offset]`, `["cache_salt", salt]`; a custom key is
 /// `[name, bytes]`. About 30 times the cost of [`Xxh3`](super::Xxh3), on blocks that
 /// are published; hits do not hash.
 #[derive(Clone, Copy, Debug)]
@@ -16,15 +17,12 @@ pub struct VllmSha256Cbor {
     root: [u8; 32],
 }
 
-/// `NONE_HASH` of vLLM's `sha256_cbor` with its default seed.
-const DEFAULT_ROOT: [u8; 32] = [
-    0x9b, 0xd9, 0x6a, 0x48, 0x5a, 0xd8, 0x4e, 0xfd, 0xaf, 0xb7, 0x2e, 0xe4, 0x8a, 0x1d, 0x7a, 0x69,
-    0xbc, 0xea, 0xd0, 0xf8, 0xf0, 0x43, 0x31, 0x73, 0x94, 0x1b, 0x27, 0x6b, 0x95, 0x81, 0xee, 0xf0,
-];
+/// What vLLM hashes into `NONE_HASH` where `PYTHONHASHSEED` is not set.
+const DEFAULT_SEED: &str = "vllm-none-hash";
 
 impl Default for VllmSha256Cbor {
     fn default() -> Self {
-        VllmSha256Cbor { root: DEFAULT_ROOT }
+        Self::with_seed(DEFAULT_SEED)
     }
 }
 
@@ -63,11 +61,22 @@ impl BlockHasher for VllmSha256Cbor {
             hash.array(extra.iter().count());
             for key in extra.iter() {
                 match key {
-                    ExtraKey::Adapter(text) | ExtraKey::Salt(text) => hash.text(text),
+                    ExtraKey::Adapter { name, source } => {
+                        hash.array(3);
+                        hash.text("lora");
+                        hash.text(name);
+                        hash.text(source);
+                    }
                     ExtraKey::Media { identifier, offset } => {
-                        hash.array(2);
+                        hash.array(3);
+                        hash.text("mm");
                         hash.text(identifier);
                         hash.int(offset);
+                    }
+                    ExtraKey::Salt(salt) => {
+                        hash.array(2);
+                        hash.text("cache_salt");
+                        hash.text(salt);
                     }
                     ExtraKey::Custom { name, value } => {
                         hash.array(2);
