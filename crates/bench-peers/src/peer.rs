@@ -1,0 +1,99 @@
+//! What every block manager has to do here, and the states that a workload starts from.
+//!
+//! The trait is the smallest set of steps that all workloads are made of. Tokens go in,
+//! so hashing is inside; a side that needs no call for a step leaves it empty.
+
+use crate::work::{BLOCK_SIZE, shuffled, text};
+
+/// A block manager under measurement.
+pub(crate) trait Peer: Sized + 'static {
+    /// Name in tables and in the raw result.
+    const NAME: &'static str;
+
+    /// A running request.
+    type Sequence;
+
+    /// An empty pool of `num_blocks` blocks of [`BLOCK_SIZE`] tokens.
+    fn new(num_blocks: usize) -> Self;
+
+    /// Hashes the prompt, finds its longest cached prefix and pins it; the number is
+    /// the tokens that it covers.
+    fn admit(&mut self, prompt: &[u32]) -> (Self::Sequence, usize);
+
+    /// Takes blocks for the rest of the prompt, a partial last one too, and evicts for
+    /// them if it must.
+    fn allocate(&mut self, sequence: &mut Self::Sequence);
+
+    /// Makes the full blocks that `allocate` took findable.
+    fn publish(&mut self, sequence: &mut Self::Sequence);
+
+    /// Adds a generated token and accounts for its KV: a block is taken when the last
+    /// one is full, and made findable when the token fills it.
+    fn decode(&mut self, sequence: &mut Self::Sequence, token: u32);
+
+    /// Ends the request, last block first; cached content stays.
+    fn release(&mut self, sequence: Self::Sequence);
+}
+
+/// How the free blocks lie when a workload starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// As the manager hands them out when new.
+    Allocation,
+    /// As they come back from requests that ended in random order.
+    Scrambled,
+}
+
+impl Order {
+    /// Name in tables and in the raw result.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Allocation => "allocation",
+            Self::Scrambled => "scrambled",
+        }
+    }
+}
+
+/// Contents for texts that nothing else asks for.
+const SCRATCH: u64 = 1 << 60;
+
+/// A pool without content whose free blocks lie in `order`.
+pub(crate) fn empty_pool<P: Peer>(num_blocks: usize, order: Order) -> P {
+    let mut peer = P::new(num_blocks);
+    if order == Order::Scrambled {
+        let mut held: Vec<Option<P::Sequence>> = (0..num_blocks as u64)
+            .map(|i| {
+                let (mut sequence, _) = peer.admit(&text(SCRATCH + i, BLOCK_SIZE));
+                peer.allocate(&mut sequence);
+                Some(sequence)
+            })
+            .collect();
+        for i in shuffled(num_blocks, 0x5eed) {
+            if let Some(sequence) = held[i].take() {
+                peer.release(sequence);
+            }
+        }
+    }
+    peer
+}
+
+/// Runs a request that only prefills; returns the tokens that were cached.
+pub(crate) fn prefill<P: Peer>(peer: &mut P, prompt: &[u32]) -> usize {
+    let (mut sequence, tokens_cached) = peer.admit(prompt);
+    peer.allocate(&mut sequence);
+    peer.publish(&mut sequence);
+    peer.release(sequence);
+    tokens_cached
+}
+
+/// Caches `num_blocks` blocks of new content in chains of at most `chain_blocks`.
+pub(crate) fn fill<P: Peer>(peer: &mut P, num_blocks: usize, chain_blocks: usize) {
+    let mut left = num_blocks;
+    let mut content = SCRATCH + (1 << 50);
+    while left > 0 {
+        let blocks = left.min(chain_blocks);
+        prefill(peer, &text(content, blocks * BLOCK_SIZE));
+        content += 1;
+        left -= blocks;
+    }
+}
