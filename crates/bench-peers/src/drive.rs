@@ -4,10 +4,14 @@
 //! times only the manager's work, and leaves the pool as the next round needs it. Each
 //! round also checks that the manager did the work (hits where hits were laid out): a
 //! number for something else must not reach a table.
+//!
+//! Needs `std`, [`peer`](crate::peer), [`work`](crate::work) and a `clock` module, so that
+//! a bench without the peers can include the three files by path and bring its clock.
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::clock;
 use crate::peer::{Order, Peer, empty_pool, fill, prefill};
 use crate::work::{BLOCK_SIZE, append_text, text, token};
 
@@ -45,25 +49,27 @@ pub(crate) struct Hit<P: Peer> {
     prompts: Rc<[Vec<u32>]>,
 }
 
+/// Prompts of [`Hit`].
+const HIT_PROMPTS: u64 = 40;
+/// Blocks of each that are cached: 32,768 tokens.
+const HIT_PROMPT_BLOCKS: usize = 2048;
+
+/// The prompts of [`Hit`], to be shared between sides.
+pub(crate) fn hit_prompts() -> Rc<[Vec<u32>]> {
+    let num_tokens = HIT_PROMPT_BLOCKS * BLOCK_SIZE + 1;
+    (0..HIT_PROMPTS)
+        .map(|content| text(content, num_tokens))
+        .collect()
+}
+
 impl<P: Peer> Hit<P> {
-    const PROMPTS: u64 = 40;
-    const PROMPT_BLOCKS: usize = 2048;
-
-    /// The prompts, to be shared between sides.
-    pub(crate) fn prompts() -> Rc<[Vec<u32>]> {
-        let num_tokens = Self::PROMPT_BLOCKS * BLOCK_SIZE + 1;
-        (0..Self::PROMPTS)
-            .map(|content| text(content, num_tokens))
-            .collect()
-    }
-
     /// A full pool that holds the prompts.
     pub(crate) fn new(order: Order, prompts: Rc<[Vec<u32>]>) -> Self {
         let mut peer = empty_pool::<P>(POOL_BLOCKS, order);
-        let other_blocks = POOL_BLOCKS - prompts.len() * Self::PROMPT_BLOCKS;
-        fill(&mut peer, other_blocks, Self::PROMPT_BLOCKS);
+        let other_blocks = POOL_BLOCKS - prompts.len() * HIT_PROMPT_BLOCKS;
+        fill(&mut peer, other_blocks, HIT_PROMPT_BLOCKS);
         for prompt in prompts.iter() {
-            prefill(&mut peer, &prompt[..Self::PROMPT_BLOCKS * BLOCK_SIZE]);
+            prefill(&mut peer, &prompt[..HIT_PROMPT_BLOCKS * BLOCK_SIZE]);
         }
         Self { peer, prompts }
     }
@@ -72,14 +78,14 @@ impl<P: Peer> Hit<P> {
 impl<P: Peer> Workload for Hit<P> {
     fn round(&mut self) -> Round {
         let mut tokens_cached = 0;
-        let start = Instant::now();
+        let start = clock::now();
         for prompt in self.prompts.iter() {
             let (sequence, tokens) = self.peer.admit(prompt);
             tokens_cached += tokens;
             self.peer.release(sequence);
         }
-        let elapsed = start.elapsed();
-        let units = self.prompts.len() * Self::PROMPT_BLOCKS;
+        let elapsed = clock::now() - start;
+        let units = self.prompts.len() * HIT_PROMPT_BLOCKS;
         assert_eq!(
             tokens_cached,
             units * BLOCK_SIZE,
@@ -138,11 +144,11 @@ impl<P: Peer> Workload for Steady<P> {
     fn round(&mut self) -> Round {
         self.write_batch();
         let mut tokens_cached = 0;
-        let start = Instant::now();
+        let start = clock::now();
         for prompt in &self.batch {
             tokens_cached += prefill(&mut self.peer, prompt);
         }
-        let elapsed = start.elapsed();
+        let elapsed = clock::now() - start;
         let hit_blocks = self.batch.len() * Self::PREFIX_BLOCKS;
         assert_eq!(
             tokens_cached,
@@ -193,13 +199,13 @@ impl<P: Peer> Workload for Decode<P> {
         let tokens: Vec<u32> = (0..Self::TOKENS_PER_ROUND)
             .map(|index| token(u64::MAX, index))
             .collect();
-        let start = Instant::now();
+        let start = clock::now();
         for &token in &tokens {
             for sequence in &mut running {
                 self.peer.decode(sequence, token);
             }
         }
-        let elapsed = start.elapsed();
+        let elapsed = clock::now() - start;
         let units = tokens.len() * running.len();
         for sequence in running {
             self.peer.release(sequence);
@@ -236,11 +242,11 @@ impl<P: Peer> Workload for Evict<P> {
         let mut admitted: Vec<P::Sequence> = contents
             .map(|content| self.peer.admit(&text(content, BLOCK_SIZE)).0)
             .collect();
-        let start = Instant::now();
+        let start = clock::now();
         for sequence in &mut admitted {
             self.peer.allocate(sequence);
         }
-        let elapsed = start.elapsed();
+        let elapsed = clock::now() - start;
         let units = admitted.len();
         // The pool has to be full of leaves again.
         for mut sequence in admitted {

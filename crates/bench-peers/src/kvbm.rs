@@ -260,6 +260,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peer::{Order, empty_pool};
     use crate::work::text;
 
     /// The cheap hashing must be the same identity, or it would be another workload.
@@ -272,6 +273,24 @@ mod tests {
         assert_eq!(from_blocks, from_free);
         for token in text(2, 40) {
             assert_eq!(blocks.append(token), free.append(token));
+        }
+    }
+
+    #[test]
+    fn a_scrambled_pool_is_whole_and_has_hardly_any_neighbours() {
+        for num_blocks in [255, 256] {
+            let mut peer = empty_pool::<KvbmLru>(num_blocks, Order::Scrambled);
+            let (mut sequence, _) = peer.admit(&text(1, num_blocks * BLOCK_SIZE));
+            peer.allocate(&mut sequence);
+            let mut ids: Vec<usize> = sequence.blank.iter().map(MutableBlock::block_id).collect();
+            // A random order of 256 has two pairs of neighbours on average.
+            let neighbours = ids
+                .windows(2)
+                .filter(|pair| pair[0].abs_diff(pair[1]) == 1)
+                .count();
+            assert!(neighbours < 12, "{neighbours}");
+            ids.sort_unstable();
+            assert_eq!(ids, (0..num_blocks).collect::<Vec<_>>());
         }
     }
 

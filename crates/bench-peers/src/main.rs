@@ -4,6 +4,7 @@
 //! Own crate, outside the default build, so that kvbm's dependencies stay out of the
 //! library's.
 
+mod clock;
 mod counting;
 mod drive;
 mod kvbm;
@@ -22,7 +23,7 @@ use std::rc::Rc;
 use clap::{Parser, ValueEnum};
 
 use crate::counting::{Counting, Live};
-use crate::drive::{Decode, Evict, Hit, POOL_BLOCKS, Steady, Workload};
+use crate::drive::{Decode, Evict, Hit, POOL_BLOCKS, Steady, Workload, hit_prompts};
 use crate::kvbm::{KvbmLineage, KvbmLru, KvbmLruFreeHash};
 use crate::peer::{Order, Peer, empty_pool, fill};
 use crate::report::{Answer, Better, Comparison, Question, Report, Setting, write_head};
@@ -124,7 +125,7 @@ fn take_turns(workload: String, unit: &'static str, mut sides: Sides, rounds: u3
 }
 
 fn hit(order: Order, rounds: u32) -> Comparison {
-    let prompts = Hit::<KvbmLru>::prompts();
+    let prompts = hit_prompts();
     let sides: Sides = each_side!(|Side| Box::new(Hit::<Side>::new(order, Rc::clone(&prompts))));
     take_turns(format!("hit-{}", order.name()), "ns/block", sides, rounds)
 }

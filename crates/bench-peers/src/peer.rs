@@ -61,20 +61,34 @@ const SCRATCH: u64 = 1 << 60;
 pub(crate) fn empty_pool<P: Peer>(num_blocks: usize, order: Order) -> P {
     let mut peer = P::new(num_blocks);
     if order == Order::Scrambled {
-        let mut held: Vec<Option<P::Sequence>> = (0..num_blocks as u64)
-            .map(|i| {
-                let (mut sequence, _) = peer.admit(&text(SCRATCH + i, BLOCK_SIZE));
-                peer.allocate(&mut sequence);
-                Some(sequence)
-            })
-            .collect();
-        for i in shuffled(num_blocks, 0x5eed) {
-            if let Some(sequence) = held[i].take() {
-                peer.release(sequence);
-            }
-        }
+        // Two blocks at a time, because managers bound the number of sequences. The
+        // second pass is off by one, so that it parts the pairs of the first.
+        take_all_and_release_shuffled(&mut peer, num_blocks, 2);
+        take_all_and_release_shuffled(&mut peer, num_blocks, 1);
     }
     peer
+}
+
+/// Takes every block, in sequences of two after a first one of `first_blocks`, and
+/// releases the sequences in random order.
+fn take_all_and_release_shuffled<P: Peer>(peer: &mut P, num_blocks: usize, first_blocks: usize) {
+    let mut held = Vec::with_capacity(num_blocks / 2 + 1);
+    let mut blocks_left = num_blocks;
+    let mut next_blocks = first_blocks;
+    while blocks_left > 0 {
+        let blocks = next_blocks.min(blocks_left);
+        let content = SCRATCH + held.len() as u64;
+        let (mut sequence, _) = peer.admit(&text(content, blocks * BLOCK_SIZE));
+        peer.allocate(&mut sequence);
+        held.push(Some(sequence));
+        blocks_left -= blocks;
+        next_blocks = 2;
+    }
+    for i in shuffled(held.len(), first_blocks as u64) {
+        if let Some(sequence) = held[i].take() {
+            peer.release(sequence);
+        }
+    }
 }
 
 /// Runs a request that only prefills; returns the tokens that were cached.

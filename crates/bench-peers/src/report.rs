@@ -130,7 +130,7 @@ impl Comparison {
             };
             writeln!(
                 out,
-                "{workload:<22} {unit:<18} {:<20} {:>10.digits$} {least:>10.digits$} {most:>10.digits$} {:>8.2}",
+                "{workload:<24} {unit:<18} {:<20} {:>10.digits$} {least:>10.digits$} {most:>10.digits$} {:>8.2}",
                 answer.side,
                 median(&answer.samples),
                 self.cost_ratio(answer),
@@ -142,12 +142,16 @@ impl Comparison {
 
 /// Writes the lines above the table.
 pub(crate) fn write_head(setting: &Setting, out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "{}, {} cores, one thread", setting.cpu, setting.cores)?;
+    writeln!(
+        out,
+        "{}, {} cores, one thread, CPU time",
+        setting.cpu, setting.cores
+    )?;
     writeln!(out, "{}", setting.versions.join(", "))?;
     writeln!(out, "{}", setting.command)?;
     writeln!(
         out,
-        "\n{:<22} {:<18} {:<20} {:>10} {:>10} {:>10} {:>8}",
+        "\n{:<24} {:<18} {:<20} {:>10} {:>10} {:>10} {:>8}",
         "workload", "unit", "side", "median", "min", "max", "x cost"
     )
 }

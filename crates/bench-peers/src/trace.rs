@@ -7,11 +7,12 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::peer::Peer;
+use crate::clock;
+use crate::peer::{Peer, prefill};
 
 /// The file looked for in the directory of traces.
 pub(crate) const FILE_NAME: &str = "mooncake_conversation_trace.jsonl";
@@ -86,9 +87,9 @@ pub(crate) fn replay<P: Peer>(rows: &[Row]) -> Replay {
     let (mut tokens_cached, mut tokens) = (0, 0);
     for row in rows {
         row.expand(&mut prompt);
-        let start = Instant::now();
-        tokens_cached += crate::peer::prefill(&mut peer, &prompt);
-        elapsed += start.elapsed();
+        let start = clock::now();
+        tokens_cached += prefill(&mut peer, &prompt);
+        elapsed += clock::now() - start;
         tokens += prompt.len();
     }
     Replay {

@@ -41,7 +41,7 @@ pub(crate) fn text(content: u64, num_tokens: usize) -> Vec<u32> {
 pub(crate) fn shuffled(len: usize, seed: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..len).collect();
     for last in (1..len).rev() {
-        let pick = mix(seed.wrapping_add(last as u64)) % (last as u64 + 1);
+        let pick = mix(mix(seed).wrapping_add(last as u64)) % (last as u64 + 1);
         order.swap(last, pick as usize);
     }
     order
