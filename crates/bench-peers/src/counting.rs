@@ -70,8 +70,5 @@ pub(crate) fn measure<T>(build: impl FnOnce() -> T) -> Live {
     let kept = build();
     COUNTING.store(false, Relaxed);
     drop(kept);
-    Live {
-        bytes: BYTES.load(Relaxed),
-        allocations: ALLOCATIONS.load(Relaxed),
-    }
+    Live { bytes: BYTES.load(Relaxed), allocations: ALLOCATIONS.load(Relaxed) }
 }

@@ -57,9 +57,7 @@ const HIT_PROMPT_BLOCKS: usize = 2048;
 /// The prompts of [`Hit`], to be shared between sides.
 pub(crate) fn hit_prompts() -> Rc<[Vec<u32>]> {
     let num_tokens = HIT_PROMPT_BLOCKS * BLOCK_SIZE + 1;
-    (0..HIT_PROMPTS)
-        .map(|content| text(content, num_tokens))
-        .collect()
+    (0..HIT_PROMPTS).map(|content| text(content, num_tokens)).collect()
 }
 
 impl<P: Peer> Hit<P> {
@@ -86,12 +84,7 @@ impl<P: Peer> Workload for Hit<P> {
         }
         let elapsed = clock::now() - start;
         let units = self.prompts.len() * HIT_PROMPT_BLOCKS;
-        assert_eq!(
-            tokens_cached,
-            units * BLOCK_SIZE,
-            "{}: not every block hit",
-            P::NAME
-        );
+        assert_eq!(tokens_cached, units * BLOCK_SIZE, "{}: not every block hit", P::NAME);
         Round { units, elapsed }
     }
 }
@@ -150,12 +143,7 @@ impl<P: Peer> Workload for Steady<P> {
         }
         let elapsed = clock::now() - start;
         let hit_blocks = self.batch.len() * Self::PREFIX_BLOCKS;
-        assert_eq!(
-            tokens_cached,
-            hit_blocks * BLOCK_SIZE,
-            "{}: a half must hit",
-            P::NAME
-        );
+        assert_eq!(tokens_cached, hit_blocks * BLOCK_SIZE, "{}: a half must hit", P::NAME);
         let units = self.batch.len() * (Self::PREFIX_BLOCKS + Self::FRESH_BLOCKS);
         Round { units, elapsed }
     }
@@ -177,10 +165,7 @@ impl<P: Peer> Decode<P> {
     pub(crate) fn new() -> Self {
         let mut peer = empty_pool::<P>(POOL_BLOCKS, Order::Allocation);
         fill(&mut peer, POOL_BLOCKS, 64);
-        Self {
-            peer,
-            next_content: 0,
-        }
+        Self { peer, next_content: 0 }
     }
 
     fn start(&mut self) -> P::Sequence {
@@ -196,9 +181,8 @@ impl<P: Peer> Decode<P> {
 impl<P: Peer> Workload for Decode<P> {
     fn round(&mut self) -> Round {
         let mut running: Vec<P::Sequence> = (0..Self::SEQUENCES).map(|_| self.start()).collect();
-        let tokens: Vec<u32> = (0..Self::TOKENS_PER_ROUND)
-            .map(|index| token(u64::MAX, index))
-            .collect();
+        let tokens: Vec<u32> =
+            (0..Self::TOKENS_PER_ROUND).map(|index| token(u64::MAX, index)).collect();
         let start = clock::now();
         for &token in &tokens {
             for sequence in &mut running {
@@ -228,10 +212,7 @@ impl<P: Peer> Evict<P> {
     pub(crate) fn new() -> Self {
         let mut peer = empty_pool::<P>(POOL_BLOCKS, Order::Allocation);
         fill(&mut peer, POOL_BLOCKS, 1);
-        Self {
-            peer,
-            next_content: 0,
-        }
+        Self { peer, next_content: 0 }
     }
 }
 
@@ -239,9 +220,8 @@ impl<P: Peer> Workload for Evict<P> {
     fn round(&mut self) -> Round {
         let contents = self.next_content..self.next_content + Self::ALLOCATIONS_PER_ROUND;
         self.next_content = contents.end;
-        let mut admitted: Vec<P::Sequence> = contents
-            .map(|content| self.peer.admit(&text(content, BLOCK_SIZE)).0)
-            .collect();
+        let mut admitted: Vec<P::Sequence> =
+            contents.map(|content| self.peer.admit(&text(content, BLOCK_SIZE)).0).collect();
         let start = clock::now();
         for sequence in &mut admitted {
             self.peer.allocate(sequence);

@@ -94,34 +94,18 @@ type Sides = Vec<(&'static str, Box<dyn Workload>)>;
 /// The rounds of all sides in turns; the order of the turns is reversed each round, so
 /// that no side always runs on the caches that the same other side left.
 fn take_turns(workload: String, unit: &'static str, mut sides: Sides, rounds: u32) -> Comparison {
-    let mut answers: Vec<Answer> = sides
-        .iter()
-        .map(|&(side, _)| Answer {
-            side,
-            samples: Vec::new(),
-        })
-        .collect();
+    let mut answers: Vec<Answer> =
+        sides.iter().map(|&(side, _)| Answer { side, samples: Vec::new() }).collect();
     for (_, side) in &mut sides {
         side.round();
     }
     for round in 0..rounds {
         for turn in 0..sides.len() {
-            let i = if round % 2 == 0 {
-                turn
-            } else {
-                sides.len() - 1 - turn
-            };
+            let i = if round % 2 == 0 { turn } else { sides.len() - 1 - turn };
             answers[i].samples.push(sides[i].1.round().ns_per_unit());
         }
     }
-    Comparison {
-        question: Question {
-            workload,
-            unit,
-            better: Better::Lower,
-        },
-        answers,
-    }
+    Comparison { question: Question { workload, unit, better: Better::Lower }, answers }
 }
 
 fn hit(order: Order, rounds: u32) -> Comparison {
@@ -157,11 +141,7 @@ fn cached_pool_heap<P: Peer>() -> Live {
 fn metadata() -> Vec<Comparison> {
     let heaps = each_side!(|Side| cached_pool_heap::<Side>());
     let per_block = |workload: &str, unit, count: fn(&Live) -> isize| Comparison {
-        question: Question {
-            workload: workload.to_owned(),
-            unit,
-            better: Better::Lower,
-        },
+        question: Question { workload: workload.to_owned(), unit, better: Better::Lower },
         answers: heaps
             .iter()
             .map(|(side, live)| Answer {
@@ -172,22 +152,15 @@ fn metadata() -> Vec<Comparison> {
     };
     vec![
         per_block("metadata", "bytes/block", |live| live.bytes),
-        per_block("metadata-allocations", "allocations/block", |live| {
-            live.allocations
-        }),
+        per_block("metadata-allocations", "allocations/block", |live| live.allocations),
     ]
 }
 
 fn replay_trace(rows: &[Row], replays: u32) -> Vec<Comparison> {
-    let turns: Vec<Vec<(&'static str, Replay)>> = (0..replays)
-        .map(|_| each_side!(|Side| trace::replay::<Side>(rows)))
-        .collect();
+    let turns: Vec<Vec<(&'static str, Replay)>> =
+        (0..replays).map(|_| each_side!(|Side| trace::replay::<Side>(rows))).collect();
     let compare = |workload: &str, unit, better, value: fn(&Replay) -> f64| Comparison {
-        question: Question {
-            workload: workload.to_owned(),
-            unit,
-            better,
-        },
+        question: Question { workload: workload.to_owned(), unit, better },
         answers: turns[0]
             .iter()
             .enumerate()
@@ -198,22 +171,15 @@ fn replay_trace(rows: &[Row], replays: u32) -> Vec<Comparison> {
             .collect(),
     };
     vec![
-        compare("trace", "requests/s", Better::Higher, |replay| {
-            replay.requests_per_s
-        }),
-        compare("trace-hit-rate", "cached/prompt", Better::Equal, |replay| {
-            replay.hit_rate
-        }),
+        compare("trace", "requests/s", Better::Higher, |replay| replay.requests_per_s),
+        compare("trace-hit-rate", "cached/prompt", Better::Equal, |replay| replay.hit_rate),
     ]
 }
 
 fn compare(kind: Kind, args: &Args) -> Result<Vec<Comparison>, Box<dyn Error>> {
     let rounds = args.rounds;
     Ok(match kind {
-        Kind::Hit => vec![
-            hit(Order::Allocation, rounds),
-            hit(Order::Scrambled, rounds),
-        ],
+        Kind::Hit => vec![hit(Order::Allocation, rounds), hit(Order::Scrambled, rounds)],
         Kind::Steady => vec![
             steady(POOL_BLOCKS, Order::Allocation, rounds),
             steady(POOL_BLOCKS, Order::Scrambled, rounds),
@@ -254,10 +220,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         }
     }
     if let Some(path) = &args.json {
-        let report = Report {
-            setting,
-            comparisons,
-        };
+        let report = Report { setting, comparisons };
         fs::write(path, serde_json::to_string_pretty(&report)? + "\n")
             .map_err(|e| format!("--json {}: {e}", path.display()))?;
     }

@@ -57,10 +57,11 @@ impl Order {
 /// Contents for texts that nothing else asks for.
 const SCRATCH: u64 = 1 << 60;
 
-/// A pool without content whose free blocks lie in `order`.
+/// A pool without content whose free blocks lie in `order`; `num_blocks` is even.
 pub(crate) fn empty_pool<P: Peer>(num_blocks: usize, order: Order) -> P {
     let mut peer = P::new(num_blocks);
     if order == Order::Scrambled {
+        assert!(num_blocks.is_multiple_of(2), "an odd block would shift the pairs");
         // Two blocks at a time, because managers bound the number of sequences. The
         // second pass is off by one, so that it parts the pairs of the first.
         take_all_and_release_shuffled(&mut peer, num_blocks, 2);

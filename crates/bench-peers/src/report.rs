@@ -60,9 +60,7 @@ impl Setting {
     /// Asks the machine, and the lock file that this program was built from.
     pub(crate) fn read() -> Self {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let model = cpuinfo
-            .lines()
-            .find_map(|line| line.strip_prefix("model name"));
+        let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name"));
         let cpu = model.map_or("unknown", |rest| rest.trim_start_matches([' ', '\t', ':']));
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         Self {
@@ -72,9 +70,7 @@ impl Setting {
             ),
             cpu: cpu.to_owned(),
             cores: std::thread::available_parallelism().map_or(0, usize::from),
-            versions: ["kvkeep", "kvbm-logical", "dynamo-tokens"]
-                .map(locked_version)
-                .to_vec(),
+            versions: ["kvkeep", "kvbm-logical", "dynamo-tokens"].map(locked_version).to_vec(),
         }
     }
 }
@@ -82,9 +78,7 @@ impl Setting {
 fn locked_version(package: &str) -> String {
     let lock = include_str!("../../../Cargo.lock");
     let start = format!("name = \"{package}\"\nversion = \"");
-    let version = lock
-        .split_once(&start)
-        .and_then(|(_, rest)| rest.split('"').next());
+    let version = lock.split_once(&start).and_then(|(_, rest)| rest.split('"').next());
     format!("{package} {}", version.unwrap_or("unknown"))
 }
 
@@ -118,16 +112,8 @@ impl Comparison {
         let Question { workload, unit, .. } = &self.question;
         for answer in &self.answers {
             let least = answer.samples.iter().copied().fold(f64::INFINITY, f64::min);
-            let most = answer
-                .samples
-                .iter()
-                .copied()
-                .fold(f64::NEG_INFINITY, f64::max);
-            let digits = if self.question.better == Better::Equal {
-                5
-            } else {
-                1
-            };
+            let most = answer.samples.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let digits = if self.question.better == Better::Equal { 5 } else { 1 };
             writeln!(
                 out,
                 "{workload:<24} {unit:<18} {:<20} {:>10.digits$} {least:>10.digits$} {most:>10.digits$} {:>8.2}",
@@ -142,11 +128,7 @@ impl Comparison {
 
 /// Writes the lines above the table.
 pub(crate) fn write_head(setting: &Setting, out: &mut impl Write) -> io::Result<()> {
-    writeln!(
-        out,
-        "{}, {} cores, one thread, CPU time",
-        setting.cpu, setting.cores
-    )?;
+    writeln!(out, "{}, {} cores, one thread, CPU time", setting.cpu, setting.cores)?;
     writeln!(out, "{}", setting.versions.join(", "))?;
     writeln!(out, "{}", setting.command)?;
     writeln!(
@@ -161,19 +143,9 @@ mod tests {
     use super::*;
 
     fn comparison(better: Better) -> Comparison {
-        let question = Question {
-            workload: "w".to_owned(),
-            unit: "u",
-            better,
-        };
-        let answer = |side, samples: [f64; 3]| Answer {
-            side,
-            samples: samples.to_vec(),
-        };
-        let answers = vec![
-            answer("a", [10.0, 20.0, 10.0]),
-            answer("b", [30.0, 40.0, 40.0]),
-        ];
+        let question = Question { workload: "w".to_owned(), unit: "u", better };
+        let answer = |side, samples: [f64; 3]| Answer { side, samples: samples.to_vec() };
+        let answers = vec![answer("a", [10.0, 20.0, 10.0]), answer("b", [30.0, 40.0, 40.0])];
         Comparison { question, answers }
     }
 

@@ -61,10 +61,7 @@ pub(crate) fn read(directory: &Path) -> io::Result<Rc<[Row]>> {
         if row.is_consistent() {
             Ok(row)
         } else {
-            Err(bad(
-                line,
-                "hash_ids must hold one id below 2^23 per 512 tokens of input_length",
-            ))
+            Err(bad(line, "hash_ids must hold one id below 2^23 per 512 tokens of input_length"))
         }
     });
     rows.collect()
@@ -104,10 +101,7 @@ mod tests {
 
     #[test]
     fn the_last_id_is_cut_to_the_input_length() {
-        let row = Row {
-            input_length: 514,
-            hash_ids: vec![3, 9],
-        };
+        let row = Row { input_length: 514, hash_ids: vec![3, 9] };
         let mut prompt = vec![1];
         row.expand(&mut prompt);
         assert_eq!(prompt.len(), 514);
@@ -117,26 +111,8 @@ mod tests {
 
     #[test]
     fn rows_that_do_not_add_up_are_refused() {
-        assert!(
-            Row {
-                input_length: 512,
-                hash_ids: vec![1]
-            }
-            .is_consistent()
-        );
-        assert!(
-            !Row {
-                input_length: 513,
-                hash_ids: vec![1]
-            }
-            .is_consistent()
-        );
-        assert!(
-            !Row {
-                input_length: 512,
-                hash_ids: vec![1 << 23]
-            }
-            .is_consistent()
-        );
+        assert!(Row { input_length: 512, hash_ids: vec![1] }.is_consistent());
+        assert!(!Row { input_length: 513, hash_ids: vec![1] }.is_consistent());
+        assert!(!Row { input_length: 512, hash_ids: vec![1 << 23] }.is_consistent());
     }
 }

@@ -63,10 +63,7 @@ mod tests {
     fn neighbouring_texts_share_no_block() {
         let mut blocks: Vec<Vec<u32>> = (0..500)
             .flat_map(|content| {
-                text(content, 64)
-                    .chunks(BLOCK_SIZE)
-                    .map(<[u32]>::to_vec)
-                    .collect::<Vec<_>>()
+                text(content, 64).chunks(BLOCK_SIZE).map(<[u32]>::to_vec).collect::<Vec<_>>()
             })
             .collect();
         let count = blocks.len();
