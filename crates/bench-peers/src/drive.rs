@@ -200,13 +200,17 @@ impl<P: Peer> Workload for Decode<P> {
 
 /// Takes one block at a time from a pool in which every block is cached and is the end
 /// of a chain; the unit is an allocation, each of which evicts.
+///
+/// A batch is as many requests as an engine may run at once, so that what a manager keeps
+/// per request is as warm as it would be there.
 pub(crate) struct Evict<P: Peer> {
     peer: P,
     next_content: u64,
 }
 
 impl<P: Peer> Evict<P> {
-    const ALLOCATIONS_PER_ROUND: u64 = 20_000;
+    const BATCHES_PER_ROUND: usize = 80;
+    const REQUESTS_PER_BATCH: u64 = 256;
 
     /// A pool full of chains of one block.
     pub(crate) fn new() -> Self {
@@ -214,11 +218,9 @@ impl<P: Peer> Evict<P> {
         fill(&mut peer, POOL_BLOCKS, 1);
         Self { peer, next_content: 0 }
     }
-}
 
-impl<P: Peer> Workload for Evict<P> {
-    fn round(&mut self) -> Round {
-        let contents = self.next_content..self.next_content + Self::ALLOCATIONS_PER_ROUND;
+    fn batch(&mut self) -> Round {
+        let contents = self.next_content..self.next_content + Self::REQUESTS_PER_BATCH;
         self.next_content = contents.end;
         let mut admitted: Vec<P::Sequence> =
             contents.map(|content| self.peer.admit(&text(content, BLOCK_SIZE)).0).collect();
@@ -234,5 +236,17 @@ impl<P: Peer> Workload for Evict<P> {
             self.peer.release(sequence);
         }
         Round { units, elapsed }
+    }
+}
+
+impl<P: Peer> Workload for Evict<P> {
+    fn round(&mut self) -> Round {
+        let mut whole = Round { units: 0, elapsed: Duration::ZERO };
+        for _ in 0..Self::BATCHES_PER_ROUND {
+            let batch = self.batch();
+            whole.units += batch.units;
+            whole.elapsed += batch.elapsed;
+        }
+        whole
     }
 }

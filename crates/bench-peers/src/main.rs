@@ -8,6 +8,7 @@ mod clock;
 mod counting;
 mod drive;
 mod kvbm;
+mod kvkeep;
 mod peer;
 mod report;
 mod trace;
@@ -25,6 +26,7 @@ use clap::{Parser, ValueEnum};
 use crate::counting::{Counting, Live};
 use crate::drive::{Decode, Evict, Hit, POOL_BLOCKS, Steady, Workload, hit_prompts};
 use crate::kvbm::{KvbmLineage, KvbmLru, KvbmLruFreeHash};
+use crate::kvkeep::{HashOnly, Kvkeep, Verified};
 use crate::peer::{Order, Peer, empty_pool, fill};
 use crate::report::{Answer, Better, Comparison, Question, Report, Setting, write_head};
 use crate::trace::{Replay, Row};
@@ -69,23 +71,20 @@ enum Kind {
     Trace,
 }
 
-/// Calls a function that is generic over the side once per side.
+/// Evaluates an expression that is generic over the side once per side; the first side
+/// is the one that the others are compared with.
 macro_rules! each_side {
     (|$side:ident| $call:expr) => {
-        vec![
-            {
-                type $side = KvbmLru;
-                ($side::NAME, $call)
-            },
-            {
-                type $side = KvbmLruFreeHash;
-                ($side::NAME, $call)
-            },
-            {
-                type $side = KvbmLineage;
-                ($side::NAME, $call)
-            },
-        ]
+        each_side!(
+            |$side| $call,
+            [Kvkeep<Verified>, Kvkeep<HashOnly>, KvbmLru, KvbmLruFreeHash, KvbmLineage]
+        )
+    };
+    (|$side:ident| $call:expr, [$($peer:ty),*]) => {
+        vec![$({
+            type $side = $peer;
+            ($side::NAME, $call)
+        }),*]
     };
 }
 

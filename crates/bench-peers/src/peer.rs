@@ -112,3 +112,45 @@ pub(crate) fn fill<P: Peer>(peer: &mut P, num_blocks: usize, chain_blocks: usize
         left -= blocks;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kvbm::{KvbmLineage, KvbmLru, KvbmLruFreeHash};
+    use crate::kvkeep::{HashOnly, Kvkeep, Verified};
+
+    /// Cached tokens per request of a workload that shares prefixes and evicts.
+    fn hits<P: Peer>() -> Vec<usize> {
+        let mut peer = P::new(64);
+        let visits = (0..20).flat_map(|round| shuffled(12, round));
+        visits
+            .enumerate()
+            .map(|(visit, topic)| {
+                // Never a whole number of blocks, so the last-token rule has no say.
+                let shared = text(topic as u64 % 3, 4 * BLOCK_SIZE);
+                let own = text(100 + topic as u64, (1 + topic) * BLOCK_SIZE + 1 + visit % 15);
+                let prompt = [shared, own].concat();
+                let (mut sequence, tokens_cached) = peer.admit(&prompt);
+                peer.allocate(&mut sequence);
+                peer.publish(&mut sequence);
+                for token in text(1000 + topic as u64, visit % 40) {
+                    peer.decode(&mut sequence, token);
+                }
+                peer.release(sequence);
+                tokens_cached
+            })
+            .collect()
+    }
+
+    /// The sides are only worth comparing if they do the same work.
+    #[test]
+    fn all_sides_hit_and_evict_alike() {
+        let expected = hits::<KvbmLru>();
+        let hit_tokens: usize = expected.iter().sum();
+        assert!(expected.contains(&0) && hit_tokens > 100 * BLOCK_SIZE, "{expected:?}");
+        assert_eq!(hits::<KvbmLruFreeHash>(), expected);
+        assert_eq!(hits::<Kvkeep<Verified>>(), expected);
+        assert_eq!(hits::<Kvkeep<HashOnly>>(), expected);
+        assert_eq!(hits::<KvbmLineage>(), expected);
+    }
+}

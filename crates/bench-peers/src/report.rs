@@ -113,13 +113,15 @@ impl Comparison {
         for answer in &self.answers {
             let least = answer.samples.iter().copied().fold(f64::INFINITY, f64::min);
             let most = answer.samples.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let ratio = self.cost_ratio(answer);
+            // A ratio to nearly nothing says nothing.
+            let ratio = if ratio < 1000.0 { format!("{ratio:.2}") } else { "> 1000".to_owned() };
             let digits = if self.question.better == Better::Equal { 5 } else { 1 };
             writeln!(
                 out,
-                "{workload:<24} {unit:<18} {:<20} {:>10.digits$} {least:>10.digits$} {most:>10.digits$} {:>8.2}",
+                "{workload:<24} {unit:<18} {:<20} {:>10.digits$} {least:>10.digits$} {most:>10.digits$} {ratio:>8}",
                 answer.side,
                 median(&answer.samples),
-                self.cost_ratio(answer),
             )?;
         }
         Ok(())
