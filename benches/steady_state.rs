@@ -17,15 +17,15 @@ fn bench(c: &mut Criterion) {
         for order in [Order::Allocation, Order::Scrambled] {
             let mut kv = work::manager(Config::new(num_blocks), order);
             let mut rng = Rng(2);
-            // Prefixes take half of the pool and are asked for in turn, so each is used
+            // Prefixes take a quarter of the pool and are asked for in turn, so each is used
             // again before it is the oldest.
-            let prefixes: Vec<Vec<u32>> = (0..num_blocks as usize / 2 / HITS)
+            let prefixes: Vec<Vec<u32>> = (0..num_blocks as usize / 4 / HITS)
                 .map(|_| rng.tokens(HITS * BLOCK_SIZE))
                 .collect();
+            work::fill(&mut kv, &mut rng);
             for prefix in &prefixes {
                 work::request(&mut kv, prefix);
             }
-            work::fill(&mut kv, &mut rng);
             let mut turn = 0;
             let mut next = || {
                 turn = (turn + 1) % prefixes.len();
@@ -34,7 +34,7 @@ fn bench(c: &mut Criterion) {
                 prompt
             };
             // All caches in the state that they keep.
-            for _ in 0..2 * prefixes.len() {
+            for _ in 0..4 * prefixes.len() {
                 work::request(&mut kv, &next());
             }
             let before = *kv.stats();

@@ -257,18 +257,19 @@ impl<H: BlockHasher> PrefixIndex<H> {
     /// Takes a published leaf out of the index and forgets its content. Returns its hash.
     #[inline]
     pub(crate) fn remove(&mut self, slots: &mut [Slot], id: u32) -> H::Digest {
-        let slot = slots[id as usize];
+        let slot = &slots[id as usize];
         debug_assert!(slot.published() && slot.is_leaf());
+        let parent = slot.parent;
         let digest = *self.content.digest(id);
-        if slot.in_table() {
+        if !slot.in_table() {
+            slots[parent as usize].child = NONE;
+        } else {
             self.table.remove(self.table_hash(&digest), id);
-            if slot.parent == NONE {
+            if parent == NONE {
                 self.remove_root(id);
             } else {
-                slots[slot.parent as usize].more_children -= 1;
+                slots[parent as usize].more_children -= 1;
             }
-        } else {
-            slots[slot.parent as usize].child = NONE;
         }
         self.forget(slots, id);
         digest
@@ -277,7 +278,9 @@ impl<H: BlockHasher> PrefixIndex<H> {
     /// Forgets the content of a block that the index does not know (any more).
     #[inline]
     pub(crate) fn forget(&mut self, slots: &mut [Slot], id: u32) {
-        self.extras.release(self.content.extra(id));
+        if !self.content.is_plain() {
+            self.extras.release(self.content.extra(id));
+        }
         slots[id as usize].unpublish();
     }
 
