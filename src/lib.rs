@@ -2,3 +2,5 @@
 
 #[allow(unsafe_code, dead_code)]
 mod prefetch;
+
+pub mod budget;
