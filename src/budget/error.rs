@@ -163,7 +163,7 @@ impl fmt::Display for PlanError {
             } => write!(
                 f,
                 "GPU {rank} has {} free, less than the {} that gpu_memory_utilization asks for; \
-                 lower gpu_memory_utilization to {:.3} or stop what else runs there, short by {}",
+                 lower gpu_memory_utilization to {:.3} or stop what else runs there (short by {})",
                 Bytes(free_bytes),
                 Bytes(requested_bytes),
                 (free_bytes as f64 / total_bytes as f64 * 1000.0).floor() / 1000.0,
@@ -179,7 +179,7 @@ impl fmt::Display for PlanError {
                 "no room for KV cache on GPU {rank}: weights, activations and other reserved \
                  memory take {} of the {} that gpu_memory_utilization allows; raise \
                  gpu_memory_utilization, lower the activations (a smaller batch), quantize the \
-                 weights or use more GPUs, short by {} for one block",
+                 weights or use more GPUs (short by {} for one block)",
                 Bytes(taken_bytes),
                 Bytes(requested_bytes),
                 Bytes(short_by_bytes)
@@ -191,7 +191,7 @@ impl fmt::Display for PlanError {
             } => write!(
                 f,
                 "{} of KV cache memory on GPU {rank} do not hold one block of {}; give it more \
-                 memory, or lower block_size, short by {}",
+                 memory, or lower block_size (short by {})",
                 Bytes(kv_bytes),
                 Bytes(bytes_per_block),
                 Bytes(bytes_per_block - kv_bytes)
@@ -210,8 +210,8 @@ impl fmt::Display for PlanError {
             } => write!(
                 f,
                 "one request of max_model_len {} needs {} blocks but there are {}; lower \
-                 max_model_len to at most {}, or give the KV cache more memory, short by {} \
-                 per GPU",
+                 max_model_len to at most {}, or give the KV cache more memory (short by {} \
+                 per GPU)",
                 Grouped(max_model_len),
                 Grouped(needed_blocks),
                 Grouped(u64::from(num_blocks)),

@@ -9,6 +9,9 @@ use std::fmt;
 /// Tokens per block unless the builder is told otherwise, as in vLLM on CUDA.
 pub const DEFAULT_BLOCK_SIZE: u32 = 16;
 
+/// Most GPUs of one replica. A budget has an entry for each, so their number is bounded.
+pub const MAX_RANKS: u32 = 1 << 16;
+
 /// What a layer keeps of each token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Attention {
@@ -272,7 +275,11 @@ impl KvLayout {
                 layers: self.layers,
             });
         }
-        if ranks.checked_mul(stages).is_none() || self.largest_block_bytes().is_none() {
+        let num_ranks = u64::from(ranks) * u64::from(stages);
+        if num_ranks > u64::from(MAX_RANKS) {
+            problems.push(LayoutProblem::TooManyRanks { num_ranks });
+        }
+        if self.largest_block_bytes().is_none() {
             problems.push(LayoutProblem::TooLarge);
         }
         problems
@@ -365,7 +372,12 @@ pub enum LayoutProblem {
         /// Layers of the model.
         layers: u32,
     },
-    /// A block or the number of ranks exceeds what the arithmetic can hold.
+    /// Tensor-parallel ranks times pipeline stages exceed [`MAX_RANKS`].
+    TooManyRanks {
+        /// GPUs asked for.
+        num_ranks: u64,
+    },
+    /// A block exceeds what the arithmetic can hold.
     TooLarge,
 }
 
@@ -383,9 +395,12 @@ impl fmt::Display for LayoutProblem {
                 "{stages} pipeline stages for {layers} layers leave a stage without a layer; \
                  lower pipeline_parallel_size to at most {layers}"
             ),
-            Self::TooLarge => {
-                f.write_str("a block would exceed 2^64 bytes, or the ranks 2^32; check the sizes")
-            }
+            Self::TooManyRanks { num_ranks } => write!(
+                f,
+                "{num_ranks} GPUs are more than {MAX_RANKS}; lower tensor_parallel_size or \
+                 pipeline_parallel_size"
+            ),
+            Self::TooLarge => f.write_str("a block would exceed 2^64 bytes; check the sizes"),
         }
     }
 }
@@ -521,7 +536,7 @@ mod tests {
             .build();
         assert_eq!(
             error.expect_err("ranks").problems(),
-            [LayoutProblem::TooLarge]
+            [LayoutProblem::TooManyRanks { num_ranks: 1 << 32 }]
         );
     }
 

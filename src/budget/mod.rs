@@ -41,7 +41,7 @@ pub use derivation::{Derivation, Line, Value};
 pub use dtype::{KvDtype, ParseKvDtypeError};
 pub use error::{MemoryPart, PlanError};
 pub use layout::{
-    Attention, DEFAULT_BLOCK_SIZE, KvLayout, KvLayoutBuilder, LayoutError, LayoutProblem,
+    Attention, DEFAULT_BLOCK_SIZE, KvLayout, KvLayoutBuilder, LayoutError, LayoutProblem, MAX_RANKS,
 };
 pub use memory::{GpuMemory, Memory, PerRank};
 pub use page::{BlockRuns, CopyRun, PageError, PageLayout, PageOrder, PagePart};

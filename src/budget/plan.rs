@@ -163,7 +163,8 @@ pub fn plan(
     let mut derivation = Derivation::default();
     derive_block(&mut derivation, layout, &limiting);
     derive_memory(&mut derivation, memory, &limiting);
-    derive_pool(&mut derivation, layout, &limiting, num_tokens);
+    let even = ranks.iter().all(|rank| rank.uneven_bytes == 0);
+    derive_pool(&mut derivation, layout, &limiting, num_tokens, even);
     if let (Some(length), Some(needed), Some(concurrency)) =
         (max_model_len, blocks_per_request, max_concurrency)
     {
@@ -445,10 +446,11 @@ fn derive_pool(
     layout: &KvLayout,
     limiting: &RankBudget,
     num_tokens: u64,
+    even: bool,
 ) {
-    let bound = match layout.num_ranks() {
-        1 => String::new(),
-        _ => format!(", GPU {} bounds", limiting.rank),
+    let bound = match even {
+        true => String::new(),
+        false => format!(", GPU {} bounds", limiting.rank),
     };
     derivation.push(
         "blocks",

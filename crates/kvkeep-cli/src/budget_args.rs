@@ -22,7 +22,7 @@ pub(crate) struct BudgetArgs {
     pub(crate) model: Option<String>,
 
     /// GPUs that share each layer [default: 1]
-    #[arg(long, short_alias = 't', value_name = "N")]
+    #[arg(long, value_name = "N")]
     pub(crate) tensor_parallel_size: Option<u32>,
 
     /// Stages that split the layers [default: 1]

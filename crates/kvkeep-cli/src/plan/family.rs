@@ -70,12 +70,13 @@ impl Family {
     }
 
     /// The family of a `model_type` in a config.json.
+    ///
+    /// `llama` and `mistral` are none: too many fine-tunes with formats of their own share
+    /// these types.
     pub(crate) fn from_model_type(model_type: &str) -> Self {
         match model_type {
             "qwen3" | "qwen3_moe" => Self::Qwen3,
             "qwen2" | "qwen2_moe" => Self::Qwen2,
-            "llama" => Self::Llama3,
-            "mistral" | "mixtral" => Self::Mistral,
             "deepseek_v3" => Self::DeepSeekV3,
             "kimi_k2" => Self::KimiK2,
             "glm4_moe" => Self::Glm45,

@@ -121,11 +121,21 @@ fn make_plan(
     let mut profile = profile::read(path, service)?;
     let parser = profile.tool_call_parser.take();
     let mut warnings = std::mem::take(&mut profile.warnings);
+    let problems = std::mem::take(&mut profile.problems);
     let flags = profile.overridden_by(flags);
     if let (Some(parser), Some(model)) = (&parser, &flags.model) {
         warnings.extend(resolve_model(model)?.family.parser_remark(parser));
     }
-    match flags.plan() {
+    let planned = if problems.is_empty() {
+        flags.plan()
+    } else {
+        Err(Error::Input(format!(
+            "{}: {}",
+            path.display(),
+            problems.join("\n       ")
+        )))
+    };
+    match planned {
         Ok(mut plan) => {
             plan.warnings.extend(warnings);
             Ok(plan)

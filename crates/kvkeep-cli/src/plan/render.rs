@@ -67,26 +67,31 @@ fn title(plan: &Plan) -> String {
 }
 
 fn same_figures(a: &RankBudget, b: &RankBudget) -> bool {
-    let figures = |rank: &RankBudget| (rank.layers, rank.kv_bytes, rank.uneven_bytes);
+    let figures = |rank: &RankBudget| (rank.pipeline_stage, rank.kv_bytes);
     figures(a) == figures(b)
 }
 
+/// A line for each run of GPUs with the same figures.
 fn ranks(ranks: &[RankBudget]) -> String {
     let mut out = String::from(
-        "\n  GPU  stage  layers  blocks alone   KV cache (GiB)  remainder (MiB)  uneven (MiB)\n",
+        "\n  GPUs     stage  layers  blocks alone  KV cache (GiB)  remainder (MiB)  uneven (MiB)\n",
     );
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    for rank in ranks {
+    for run in ranks.chunk_by(same_figures) {
+        let [first, ..] = run else { continue };
+        let gpus = match run {
+            [only] => only.rank.to_string(),
+            _ => format!("{}-{}", first.rank, first.rank as usize + run.len() - 1),
+        };
         let _ = writeln!(
             out,
-            "  {:>3}  {:>5}  {:>6}  {:>12}  {:>15.2}  {:>15.2}  {:>12.2}",
-            rank.rank,
-            rank.pipeline_stage,
-            rank.layers,
-            Value::Blocks(rank.num_blocks_alone).amount(),
-            mib(rank.kv_bytes) / 1024.0,
-            mib(rank.remainder_bytes),
-            mib(rank.uneven_bytes)
+            "  {gpus:<7}  {:>5}  {:>6}  {:>12}  {:>14.2}  {:>15.2}  {:>12.2}",
+            first.pipeline_stage,
+            first.layers,
+            Value::Blocks(first.num_blocks_alone).amount(),
+            mib(first.kv_bytes) / 1024.0,
+            mib(first.remainder_bytes),
+            mib(first.uneven_bytes)
         );
     }
     out

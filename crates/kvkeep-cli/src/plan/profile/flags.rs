@@ -120,8 +120,15 @@ enum Kind {
     List,
 }
 
-/// Reads the words after `vllm serve`. Lists every word that vLLM does not know.
-pub(super) fn scan(words: &[String]) -> Result<Vec<Flag>, String> {
+/// The flags that vLLM knows, and what is wrong with the other words.
+#[derive(Debug)]
+pub(super) struct Scan {
+    pub(super) flags: Vec<Flag>,
+    pub(super) problems: Vec<String>,
+}
+
+/// Reads the words after `vllm serve`.
+pub(super) fn scan(words: &[String]) -> Scan {
     let (mut flags, mut problems) = (Vec::new(), Vec::new());
     let mut has_positional = false;
     let mut rest = words.iter().peekable();
@@ -167,11 +174,7 @@ pub(super) fn scan(words: &[String]) -> Result<Vec<Flag>, String> {
         }
         flags.push(Flag { name, value });
     }
-    if problems.is_empty() {
-        Ok(flags)
-    } else {
-        Err(problems.join("\n  "))
-    }
+    Scan { flags, problems }
 }
 
 /// A word that starts a flag, and not a negative number.
@@ -250,12 +253,22 @@ fn nearest(spelled: &str) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    fn scan_text(text: &str) -> Result<Vec<(String, String)>, String> {
-        let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
-        Ok(scan(&words)?
+    fn scan_text(text: &str) -> Scan {
+        scan(
+            &text
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    fn flags(text: &str) -> Vec<(String, String)> {
+        let scan = scan_text(text);
+        assert_eq!(scan.problems, [""; 0], "{text}");
+        scan.flags
             .into_iter()
             .map(|flag| (flag.name, flag.value))
-            .collect())
+            .collect()
     }
 
     fn pair(name: &str, value: &str) -> (String, String) {
@@ -264,11 +277,10 @@ mod tests {
 
     #[test]
     fn both_forms_short_forms_and_lists() {
+        let text = "m -tp 2 --block-size=32 --served-model-name a b --enforce-eager -O3 --seed -1";
         assert_eq!(
-            scan_text(
-                "m -tp 2 --block-size=32 --served-model-name a b --enforce-eager -O3 --seed -1"
-            ),
-            Ok(vec![
+            flags(text),
+            [
                 pair("--model", "m"),
                 pair("--tensor-parallel-size", "2"),
                 pair("--block-size", "32"),
@@ -276,48 +288,37 @@ mod tests {
                 pair("--enforce-eager", ""),
                 pair("--compilation-config", ""),
                 pair("--seed", "-1"),
-            ])
+            ]
         );
     }
 
     #[test]
     fn a_positional_after_a_switch_is_the_model() {
         assert_eq!(
-            scan_text("--enable-prefix-caching m"),
-            Ok(vec![
-                pair("--enable-prefix-caching", ""),
-                pair("--model", "m")
-            ])
+            flags("--enable-prefix-caching m"),
+            [pair("--enable-prefix-caching", ""), pair("--model", "m")]
         );
     }
 
     #[test]
     fn every_unknown_flag_is_listed_with_the_right_spelling() {
-        let error =
-            scan_text("m --kv_cache_dtype fp8 --tensor-paralel-size 2 --frobnicate --port 1")
-                .expect_err("three unknown flags");
+        let scan =
+            scan_text("m --kv_cache_dtype fp8 --tensor-paralel-size 2 --frobnicate --port 1");
         assert_eq!(
-            error.lines().map(str::trim).collect::<Vec<_>>(),
+            scan.problems,
             [
                 "--kv_cache_dtype is misspelt; write --kv-cache-dtype",
                 "--tensor-paralel-size is no flag of vLLM; did you mean --tensor-parallel-size?",
                 "--frobnicate is no flag of vLLM",
             ]
         );
+        assert_eq!(scan.flags.len(), 2, "the model and the port");
     }
 
     #[test]
     fn missing_values_and_stray_words() {
-        assert!(
-            scan_text("m --port")
-                .expect_err("no value")
-                .contains("--port has no value")
-        );
-        assert!(
-            scan_text("m n")
-                .expect_err("two models")
-                .contains("\"n\" belongs to no flag")
-        );
+        assert_eq!(scan_text("m --port").problems, ["--port has no value"]);
+        assert_eq!(scan_text("m n").problems, ["\"n\" belongs to no flag"]);
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub(super) struct Profile {
     pub(super) flags: BudgetArgs,
     pub(super) tool_call_parser: Option<String>,
     pub(super) warnings: Vec<String>,
+    /// Why the profile cannot be planned from.
+    pub(super) problems: Vec<String>,
 }
 
 /// Reads `path`; `service` picks one of a Compose file's services.
@@ -25,18 +27,21 @@ pub(super) fn read(path: &Path, service: Option<&str>) -> Result<Profile, Error>
         .map_err(|error| Error::Input(format!("cannot read {shown}: {error}")))?;
     let is_compose = path
         .extension()
-        .is_some_and(|extension| extension == "yml" || extension == "yaml");
+        .is_some_and(|end| end == "yml" || end == "yaml")
+        || text.lines().any(|line| line.trim_end() == "services:");
     let words = if is_compose {
-        compose::command(&text, service)
+        // As Compose does it: variables first, then words.
+        compose::command(&text, service).and_then(|words| words::after_serve(&words))
     } else if service.is_some() {
-        Err("--service needs a Docker Compose file (.yml or .yaml)".to_owned())
+        Err("--service needs a Docker Compose file".to_owned())
     } else {
-        words::interpolate(&text).and_then(|text| words::split(&text))
+        // Variables elsewhere in a script do not matter.
+        words::split(&text)
+            .and_then(|words| words::after_serve(&words))
+            .and_then(|words| words.iter().map(|word| words::interpolate(word)).collect())
     };
     words
-        .and_then(|words| words::after_serve(&words))
-        .and_then(|words| flags::scan(&words))
-        .and_then(|flags| from_flags(&flags))
+        .map(|words| from_words(&words))
         .map_err(|problem| Error::Input(format!("{shown}: {problem}")))
 }
 
@@ -73,12 +78,19 @@ impl Profile {
     }
 }
 
-fn from_flags(flags: &[Flag]) -> Result<Profile, String> {
-    let mut profile = Profile::default();
-    for flag in flags {
-        take(&mut profile, flag).map_err(|problem| format!("{}: {problem}", flag.name))?;
+/// Takes what is right even when something is wrong, so that all of it is reported at once.
+fn from_words(words: &[String]) -> Profile {
+    let scan = flags::scan(words);
+    let mut profile = Profile {
+        problems: scan.problems,
+        ..Profile::default()
+    };
+    for flag in &scan.flags {
+        if let Err(problem) = take(&mut profile, flag) {
+            profile.problems.push(format!("{}: {problem}", flag.name));
+        }
     }
-    Ok(profile)
+    profile
 }
 
 fn take(profile: &mut Profile, flag: &Flag) -> Result<(), String> {
