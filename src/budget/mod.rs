@@ -30,11 +30,13 @@
 //! ```
 
 mod derivation;
+mod derive;
 mod dtype;
 mod error;
 mod layout;
 mod memory;
 mod page;
+mod page_error;
 mod plan;
 
 pub use derivation::{Derivation, Line, Value};
@@ -44,5 +46,6 @@ pub use layout::{
     Attention, DEFAULT_BLOCK_SIZE, KvLayout, KvLayoutBuilder, LayoutError, LayoutProblem, MAX_RANKS,
 };
 pub use memory::{GpuMemory, Memory, PerRank};
-pub use page::{BlockRuns, CopyRun, PageError, PageLayout, PageOrder, PagePart};
+pub use page::{BlockRuns, CopyRun, PageLayout, PageOrder, PagePart};
+pub use page_error::PageError;
 pub use plan::{Budget, RankBudget, plan};

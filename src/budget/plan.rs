@@ -14,8 +14,9 @@
 //! the decimal one by less than a byte.
 
 use super::derivation::{Derivation, Grouped, Value};
+use super::derive;
 use super::error::{MemoryPart, PlanError};
-use super::layout::{Attention, KvLayout};
+use super::layout::KvLayout;
 use super::memory::{GpuMemory, Memory, PerRank};
 
 /// What a KV cache holds. Made by [`plan`], for one data-parallel replica.
@@ -161,10 +162,10 @@ pub fn plan(
     let max_concurrency = blocks_per_request.map(|needed| f64::from(num_blocks) / needed as f64);
 
     let mut derivation = Derivation::default();
-    derive_block(&mut derivation, layout, &limiting);
-    derive_memory(&mut derivation, memory, &limiting);
+    derive::block(&mut derivation, layout, &limiting);
+    derive::memory(&mut derivation, memory, &limiting);
     let even = ranks.iter().all(|rank| rank.uneven_bytes == 0);
-    derive_pool(&mut derivation, layout, &limiting, num_tokens, even);
+    derive::pool(&mut derivation, layout, &limiting, num_tokens, even);
     if let (Some(length), Some(needed), Some(concurrency)) =
         (max_model_len, blocks_per_request, max_concurrency)
     {
@@ -261,12 +262,12 @@ fn rank_alone(layout: &KvLayout, memory: &Memory, rank: u32) -> Result<RankBudge
     })
 }
 
-fn at(values: &PerRank<u64>, rank: u32) -> u64 {
+pub(super) fn at(values: &PerRank<u64>, rank: u32) -> u64 {
     values.get(rank as usize).unwrap_or(0)
 }
 
 /// `ceil(total x utilization)`, at most `total`.
-fn requested_bytes(gpu: &GpuMemory, rank: u32) -> u64 {
+pub(super) fn requested_bytes(gpu: &GpuMemory, rank: u32) -> u64 {
     let total_bytes = at(&gpu.total_bytes, rank);
     let product = total_bytes as f64 * gpu.gpu_memory_utilization;
     // The clamp matters from 2^53 bytes on, where a float may lie above the integer.
@@ -332,144 +333,6 @@ fn model_len_error(
         longest_model_len,
         short_by_bytes,
     }
-}
-
-/// From the layout to the bytes of a block.
-fn derive_block(derivation: &mut Derivation, layout: &KvLayout, limiting: &RankBudget) {
-    let (dtype, ranks) = (layout.dtype(), layout.tensor_parallel_size());
-    let heads = layout.kv_heads_per_gpu();
-    if layout.pipeline_parallel_size() > 1 {
-        derivation.push(
-            "layers per GPU",
-            format!(
-                "{} layers over {} stages, stage {}",
-                layout.layers(),
-                layout.pipeline_parallel_size(),
-                limiting.pipeline_stage
-            ),
-            Value::Layers(limiting.layers.into()),
-        );
-    }
-    let element = format!("{} B ({dtype})", dtype.element_bytes());
-    let scale = match dtype.scale_bytes_per_vector() {
-        0 => None,
-        bytes => Some(format!("{bytes} B scale")),
-    };
-    let formula = match layout.attention() {
-        Attention::Grouped {
-            kv_heads,
-            head_size,
-        } => {
-            if ranks > 1 {
-                let how = match layout.replication() {
-                    1 => format!("{kv_heads} KV heads / {ranks} GPUs"),
-                    copies => format!("{kv_heads} KV heads, {copies} GPUs keep each"),
-                };
-                derivation.push("KV heads per GPU", how, Value::Heads(heads.into()));
-            }
-            let vector = match scale {
-                None => format!("{head_size} x {element}"),
-                Some(scale) => format!("({head_size} x {element} + {scale})"),
-            };
-            format!(
-                "2 (K, V) x {} layers x {heads} KV heads x {vector}",
-                limiting.layers
-            )
-        }
-        Attention::Latent {
-            latent_size,
-            rope_size,
-        } => {
-            let vector = match scale {
-                None => format!("({latent_size} + {rope_size}) x {element}"),
-                Some(scale) => format!("(({latent_size} + {rope_size}) x {element} + {scale})"),
-            };
-            let copies = if ranks > 1 {
-                ", the same on every GPU"
-            } else {
-                ""
-            };
-            format!("{} layers x {vector}{copies}", limiting.layers)
-        }
-    };
-    let bytes_per_token = u64::from(limiting.layers) * layout.bytes_per_token_per_layer();
-    derivation.push(
-        "bytes per token per GPU",
-        formula,
-        Value::Bytes(bytes_per_token),
-    );
-    derivation.push(
-        "bytes per block per GPU",
-        format!(
-            "{} tokens x {} B",
-            layout.block_size(),
-            Grouped(bytes_per_token)
-        ),
-        Value::Bytes(limiting.bytes_per_block),
-    );
-}
-
-/// From the GPU's memory to that of the KV cache.
-fn derive_memory(derivation: &mut Derivation, memory: &Memory, limiting: &RankBudget) {
-    let kv = Value::Bytes(limiting.kv_bytes);
-    match memory {
-        Memory::KvBytes(_) => {
-            derivation.push("KV cache memory per GPU", "given".to_owned(), kv);
-        }
-        Memory::Gpu(gpu) => {
-            let requested = requested_bytes(gpu, limiting.rank);
-            derivation.push(
-                "memory for the engine",
-                format!(
-                    "ceil({} B x {})",
-                    Grouped(at(&gpu.total_bytes, limiting.rank)),
-                    gpu.gpu_memory_utilization
-                ),
-                Value::Bytes(requested),
-            );
-            for (name, values) in [
-                ("less weights", &gpu.weights_bytes),
-                ("less activations", &gpu.activation_bytes),
-                ("less other reserved", &gpu.other_reserved_bytes),
-            ] {
-                let bytes = at(values, limiting.rank);
-                derivation.push(name, "given".to_owned(), Value::Bytes(bytes));
-            }
-            derivation.push("KV cache memory per GPU", "what is left".to_owned(), kv);
-        }
-    }
-}
-
-/// From the memory of the KV cache to blocks and tokens.
-fn derive_pool(
-    derivation: &mut Derivation,
-    layout: &KvLayout,
-    limiting: &RankBudget,
-    num_tokens: u64,
-    even: bool,
-) {
-    let bound = match even {
-        true => String::new(),
-        false => format!(", GPU {} bounds", limiting.rank),
-    };
-    derivation.push(
-        "blocks",
-        format!(
-            "floor({} B / {} B){bound}",
-            Grouped(limiting.kv_bytes),
-            Grouped(limiting.bytes_per_block)
-        ),
-        Value::Blocks(limiting.num_blocks_alone),
-    );
-    derivation.push(
-        "tokens",
-        format!(
-            "{} blocks x {} tokens",
-            Grouped(limiting.num_blocks_alone),
-            layout.block_size()
-        ),
-        Value::Tokens(num_tokens),
-    );
 }
 
 #[cfg(test)]

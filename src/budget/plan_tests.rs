@@ -1,7 +1,7 @@
 //! Tests of the budget: figures worked by hand, every error, and properties.
 
 use super::*;
-use crate::budget::KvDtype;
+use crate::budget::{Attention, KvDtype};
 use proptest::prelude::*;
 
 /// 12.58 GiB, rounded down.

@@ -34,7 +34,7 @@ impl Family {
     /// vLLM's parsers for the family, the usual one first.
     const fn tool_call_parsers(self) -> &'static [&'static str] {
         match self {
-            Self::Qwen3 => &["qwen3", "qwen3_xml", "qwen3_coder"],
+            Self::Qwen3 => &["qwen3"],
             Self::Qwen3Coder => &["qwen3_coder", "qwen3_xml"],
             Self::Qwen2 => &["hermes"],
             Self::Llama3 => &["llama3_json", "pythonic"],
@@ -60,11 +60,9 @@ impl Family {
         if fitting.len() > 1 {
             remark.push_str(&format!(" (or {})", fitting[1..].join(", ")));
         }
-        if self == Self::Qwen3 && parser == "hermes" {
-            // Stock vLLM releases list no parser of this name; images and plugins add it.
-            remark.push_str(
-                "; where your vLLM does not list qwen3, keep hermes, which reads Qwen3's JSON calls",
-            );
+        if self == Self::Qwen3 {
+            // Upstream vLLM registers no parser of that name; images and plugins add it.
+            remark.push_str(" (hermes where your vLLM does not list qwen3)");
         }
         Some(remark)
     }
@@ -94,7 +92,10 @@ mod tests {
         let remark = Family::Qwen3
             .parser_remark("hermes")
             .expect("hermes on Qwen3");
-        assert!(remark.contains("--tool-call-parser qwen3"), "{remark}");
+        assert!(remark.contains("use --tool-call-parser qwen3"), "{remark}");
+        // Qwen3-Coder writes XML, Qwen3 JSON.
+        assert!(Family::Qwen3.parser_remark("qwen3_coder").is_some());
+        assert!(Family::Qwen3Coder.parser_remark("qwen3_coder").is_none());
         let remark = Family::Llama3
             .parser_remark("mistral")
             .expect("mistral on Llama 3");
