@@ -1,5 +1,6 @@
 //! Prefix-caching KV block manager for LLM inference engines.
 
+pub mod budget;
 mod config;
 mod content;
 mod error;

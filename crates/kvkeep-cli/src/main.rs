@@ -2,6 +2,10 @@
 //!
 //! One file per subcommand. Data goes to stdout, talk to stderr.
 
+mod budget_args;
+mod bytes;
+mod error;
+mod format;
 mod plan;
 mod simulate;
 
