@@ -147,28 +147,31 @@ pub(crate) struct PinRun {
     /// Ends of the run in list order; `NONE` while there is none.
     front: u32,
     back: u32,
+    /// What lies before `front` in the list.
+    before: u32,
     blocks: u32,
 }
 
 impl PinRun {
     pub(crate) fn new() -> Self {
-        PinRun { front: NONE, back: NONE, blocks: 0 }
+        PinRun { front: NONE, back: NONE, before: NONE, blocks: 0 }
     }
 
     #[inline(always)]
-    pub(crate) fn pin(&mut self, pool: &mut Pool, id: u32) {
-        if !pool.slots[id as usize].add_ref() {
+    pub(crate) fn pin(&mut self, slots: &mut [Slot], id: u32) {
+        let slot = &mut slots[id as usize];
+        if !slot.add_ref() {
             return;
         }
         self.blocks += 1;
-        if self.front != NONE {
-            if pool.slots[self.front as usize].prev == id {
-                self.front = id;
-                return;
+        let before = std::mem::replace(&mut self.before, slot.prev);
+        let front = std::mem::replace(&mut self.front, id);
+        if before != id {
+            if front != NONE {
+                Lru::unlink_run(slots, front, self.back);
             }
-            Lru::unlink_run(&mut pool.slots, self.front, self.back);
+            self.back = id;
         }
-        (self.front, self.back) = (id, id);
     }
 
     #[inline]

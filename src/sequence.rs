@@ -44,6 +44,12 @@ impl ExtraPlan {
         }
     }
 
+    /// Whether no block has extra keys.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.first | self.rest == NO_EXTRA && self.media.is_empty()
+    }
+
     /// Every reference that the plan holds.
     pub(crate) fn ids(&self) -> impl Iterator<Item = ExtraId> + '_ {
         [self.first, self.rest].into_iter().chain(self.media.iter().map(|&(_, id)| id))

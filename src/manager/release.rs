@@ -46,7 +46,7 @@ impl<H: BlockHasher> BlockManager<H> {
         if current && let Some(digest) = &seq.next_digest {
             leave_frontier(&mut self.frontier, H::fold(digest));
         }
-        if seq.extra.first | seq.extra.rest != 0 || !seq.extra.media.is_empty() {
+        if !seq.extra.is_plain() {
             seq.extra.ids().for_each(|extra| self.index.extras.release(extra));
         }
         let hinted = current && !seq.hints.is_empty();

@@ -14,7 +14,6 @@ const HINT_BLOCKS: usize = 8;
 
 /// Answer of [`BlockManager::reserve`]: an open step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "the step stays open until it is committed or reverted"]
 #[non_exhaustive]
 pub struct Step {
     /// The first token of the step: its position in the sequence.
