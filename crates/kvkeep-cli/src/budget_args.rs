@@ -14,7 +14,7 @@ use kvkeep::budget::{
 const DEFAULT_GPU_MEMORY_UTILIZATION: f64 = 0.9;
 
 /// From a model and GPU memory to a budget.
-#[derive(Clone, Debug, Default, clap::Args)]
+#[derive(Clone, Debug, Default, PartialEq, clap::Args)]
 #[command(next_help_heading = "Model and parallelism (spelled as in vLLM)")]
 pub(crate) struct BudgetArgs {
     /// Preset (qwen3-32b), model id (Qwen/Qwen3-32B-AWQ), or a Hugging Face config.json
@@ -99,16 +99,12 @@ pub(crate) struct Plan {
 }
 
 impl BudgetArgs {
-    /// Whether any flag asks for a budget. `--block-size` alone does not.
-    #[allow(dead_code, reason = "for subcommands that can do without a budget")]
+    /// Whether any flag but `--block-size` is given, which a pool has without a budget too.
     pub(crate) fn is_given(&self) -> bool {
-        self.model.is_some()
-            || !self.kv_cache_memory_bytes.is_empty()
-            || !self.gpu_memory.is_empty()
+        Self { block_size: None, ..self.clone() } != Self::default()
     }
 
     /// The budget alone; warnings go to stderr.
-    #[allow(dead_code, reason = "for subcommands that do not print the derivation")]
     pub(crate) fn budget(&self) -> Result<Budget, Error> {
         let plan = self.plan()?;
         for warning in &plan.warnings {
