@@ -89,7 +89,7 @@ impl<H: BlockHasher> BlockManager<H> {
     /// # Errors
     /// [`ConfigError`] lists every field that is out of range.
     pub fn with_hasher(config: Config, hasher: H) -> Result<Self, ConfigError> {
-        config.check()?;
+        config.check(size_of::<H::Digest>())?;
         let remembered = config.remember_evicted.unwrap_or(config.num_blocks) as usize;
         Ok(BlockManager {
             pool: Pool::new(config.num_blocks),
