@@ -129,8 +129,7 @@ impl<H: BlockHasher> BlockManager<H> {
         pins.finish(&mut self.pool);
 
         let tokens_cached = seq.blocks.len() * block_size;
-        seq.tokens_computed = tokens_cached;
-        seq.tokens_known = tokens_cached;
+        seq.full_blocks = seq.blocks.len();
         seq.parent = parent;
         seq.push_tokens(&prompt[tokens_cached..]);
         let (miss, tokens_partial) = self.diagnose(id, missed)?;

@@ -143,7 +143,7 @@ impl<H: BlockHasher> BlockManager<H> {
     /// [`Error::UnknownSequence`].
     #[inline]
     pub fn tokens_computed(&self, seq: SeqId) -> Result<usize, Error> {
-        Ok(self.sequences.get(seq)?.tokens_computed)
+        Ok(self.sequences.get(seq)?.tokens_computed(self.block_size()))
     }
 
     /// Tokens of a sequence that are known: prompt and appended ones. O(1).
@@ -152,7 +152,7 @@ impl<H: BlockHasher> BlockManager<H> {
     /// [`Error::UnknownSequence`].
     #[inline]
     pub fn tokens_known(&self, seq: SeqId) -> Result<usize, Error> {
-        Ok(self.sequences.get(seq)?.tokens_known)
+        Ok(self.sequences.get(seq)?.tokens_known(self.block_size()))
     }
 
     /// The entries of a sequence's table whose content is also published elsewhere, by
