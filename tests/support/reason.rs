@@ -24,8 +24,11 @@ impl Naive {
             assert_eq!(reason, MissReason::BelowBlockGranularity, "what is left fills no block");
             return;
         }
-        if prompt.len() - cached == size {
-            assert_eq!(reason, MissReason::LastToken, "everything before the last block hit");
+        let at_the_last_block = prompt.len() - cached == size;
+        let matched = self.find(ink[cached + size - 1]).is_some();
+        if matched || (at_the_last_block && reason == MissReason::LastToken) {
+            assert!(at_the_last_block, "a published block did not hit");
+            assert_eq!(reason, MissReason::LastToken, "everything matched");
             return;
         }
         let wanted = ink[cached + size - 1];

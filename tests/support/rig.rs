@@ -70,6 +70,12 @@ impl<H: BlockHasher> Rig<H> {
 
     /// One operation, checked.
     pub(crate) fn apply(&mut self, op: &Op) {
+        self.act(op);
+        self.check();
+    }
+
+    /// One operation; whether there was anything to do.
+    pub(crate) fn act(&mut self, op: &Op) -> bool {
         match op {
             Op::Admit { prompt, who } => {
                 self.admit(&prompt.to_tokens(), *who, false);
@@ -83,12 +89,13 @@ impl<H: BlockHasher> Rig<H> {
                 assert_eq!(self.kv.invalidate_all(), self.model.epoch);
             }
             Op::Stale { handle } => self.stale(*handle),
-            of_a_sequence => self.apply_to_sequence(of_a_sequence),
+            _ if self.model.seqs.is_empty() => return false,
+            of_a_sequence => self.act_on_sequence(of_a_sequence),
         }
-        self.check();
+        true
     }
 
-    fn apply_to_sequence(&mut self, op: &Op) {
+    fn act_on_sequence(&mut self, op: &Op) {
         let running = self.model.seqs.len();
         let pick = |seq: usize| seq.checked_rem(running);
         match op {
@@ -491,8 +498,8 @@ impl<H: BlockHasher> Rig<H> {
     pub(crate) fn abort_all(&mut self) {
         while !self.model.seqs.is_empty() {
             self.free(0, false);
-            self.check();
         }
+        self.check();
         assert_eq!(self.kv.usage().in_use, 0);
     }
 }
