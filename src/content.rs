@@ -26,6 +26,11 @@ impl<D: Copy + Eq> Content<D> {
         }
     }
 
+    #[inline]
+    pub(crate) fn block_size(&self) -> usize {
+        self.block_size
+    }
+
     /// Whether hits are verified, that is, tokens are kept.
     #[inline(always)]
     pub(crate) fn verified(&self) -> bool {
@@ -53,6 +58,18 @@ impl<D: Copy + Eq> Content<D> {
     #[inline(always)]
     pub(crate) fn equals(&self, id: u32, tokens: &[u32], extra: ExtraId) -> bool {
         same_tokens(self.tokens(id), tokens) && self.extra(id) == extra
+    }
+
+    /// The token store in blocks of 16, if that is the block size.
+    #[inline]
+    pub(crate) fn tokens_by_16(&self) -> Option<&[[u32; 16]]> {
+        (self.block_size == 16).then(|| self.tokens.as_chunks().0)
+    }
+
+    /// Whether no block has had extra keys so far.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.extras.is_empty()
     }
 
     #[inline]
@@ -83,13 +100,18 @@ impl<D: Copy + Eq> Content<D> {
     }
 }
 
-/// `a == b`, in pieces of 16 tokens that the compiler turns into a few vector
-/// comparisons; a call to `memcmp` costs as much as the rest of a hit.
 #[inline(always)]
 fn same_tokens(a: &[u32], b: &[u32]) -> bool {
-    let (a_chunks, a_rest) = a.as_chunks::<16>();
-    let (b_chunks, b_rest) = b.as_chunks::<16>();
+    let (a_chunks, a_rest) = a.as_chunks();
+    let (b_chunks, b_rest) = b.as_chunks();
     a_chunks.len() == b_chunks.len()
-        && a_chunks.iter().zip(b_chunks).all(|(a, b)| a == b)
+        && a_chunks.iter().zip(b_chunks).all(|(a, b)| same_16(a, b))
         && a_rest == b_rest
+}
+
+/// `a == b` in a few vector instructions; the call to `memcmp` that `==` becomes costs as
+/// much as the rest of a hit.
+#[inline(always)]
+pub(crate) fn same_16(a: &[u32; 16], b: &[u32; 16]) -> bool {
+    a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
 }

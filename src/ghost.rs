@@ -32,9 +32,9 @@ impl Ghost {
     pub(crate) fn insert(&mut self, hash: u64) {
         let (at, fingerprint) = self.place(hash);
         if let Some(Set(words)) = self.sets.get_mut(at) {
-            let cursor = usize::from(words[WAYS]) % WAYS;
+            let cursor = usize::from(words[WAYS]);
             words[cursor] = fingerprint;
-            words[WAYS] = (cursor as u16 + 1) % WAYS as u16;
+            words[WAYS] = if cursor + 1 == WAYS { 0 } else { cursor as u16 + 1 };
         }
     }
 

@@ -1,5 +1,6 @@
 //! Prefix-caching KV block manager for LLM inference engines.
 
+pub mod budget;
 mod config;
 mod content;
 mod error;
@@ -14,8 +15,10 @@ mod miss;
 mod pool;
 mod prefetch;
 mod prefix;
+mod replicas;
 mod retention;
 mod sequence;
+mod shared;
 mod slot;
 mod stats;
 mod table;
@@ -27,6 +30,8 @@ pub use identity::{MAX_CUSTOM_KEYS, MAX_FIELD_BYTES, MAX_MEDIA_ITEMS};
 pub use ids::{BlockId, SeqId};
 pub use manager::{Admission, BlockCopy, BlockManager, BlockState, Commit, InvariantError, Step};
 pub use miss::{MissCount, MissCounts, MissReason};
+pub use replicas::{NoReplica, Replicas, Route};
 pub use retention::{DEFAULT_PRIORITY, MAX_HINTS, Retention};
 pub use sequence::Duplicate;
+pub use shared::SharedBlockManager;
 pub use stats::{Stats, Usage};

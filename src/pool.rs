@@ -68,17 +68,6 @@ impl Pool {
         Some(id)
     }
 
-    /// Takes the next victim out of the cached lists, with one reference. Its content is
-    /// still marked.
-    #[inline]
-    pub(crate) fn take_victim(&mut self) -> Option<u32> {
-        let id = self.lru.front(&self.slots)?;
-        Lru::unlink_run(&mut self.slots, id, id);
-        self.cached_blocks -= 1;
-        self.slots[id as usize].add_ref();
-        Some(id)
-    }
-
     /// Adds a reference to one block.
     #[inline]
     pub(crate) fn pin(&mut self, id: u32) {
@@ -147,28 +136,31 @@ pub(crate) struct PinRun {
     /// Ends of the run in list order; `NONE` while there is none.
     front: u32,
     back: u32,
+    /// What lies before `front` in the list.
+    before: u32,
     blocks: u32,
 }
 
 impl PinRun {
     pub(crate) fn new() -> Self {
-        PinRun { front: NONE, back: NONE, blocks: 0 }
+        PinRun { front: NONE, back: NONE, before: NONE, blocks: 0 }
     }
 
     #[inline(always)]
-    pub(crate) fn pin(&mut self, pool: &mut Pool, id: u32) {
-        if !pool.slots[id as usize].add_ref() {
+    pub(crate) fn pin(&mut self, slots: &mut [Slot], id: u32) {
+        let slot = &mut slots[id as usize];
+        if !slot.add_ref() {
             return;
         }
         self.blocks += 1;
-        if self.front != NONE {
-            if pool.slots[self.front as usize].prev == id {
-                self.front = id;
-                return;
+        let before = std::mem::replace(&mut self.before, slot.prev);
+        let front = std::mem::replace(&mut self.front, id);
+        if before != id {
+            if front != NONE {
+                Lru::unlink_run(slots, front, self.back);
             }
-            Lru::unlink_run(&mut pool.slots, self.front, self.back);
+            self.back = id;
         }
-        (self.front, self.back) = (id, id);
     }
 
     #[inline]
@@ -176,6 +168,49 @@ impl PinRun {
         if self.front != NONE {
             Lru::unlink_run(&mut pool.slots, self.front, self.back);
         }
+        pool.cached_blocks -= self.blocks;
+    }
+}
+
+/// Blocks being evicted, one after the other. The list they come from is closed once for
+/// all of them.
+#[derive(Debug)]
+#[must_use = "the list stays open until `finish`"]
+pub(crate) struct Victims {
+    /// Next block to evict; its list's sentinel if there is none in this class.
+    front: u32,
+    sentinel: u32,
+    blocks: u32,
+}
+
+impl Victims {
+    pub(crate) fn new() -> Self {
+        Victims { front: NONE, sentinel: NONE, blocks: 0 }
+    }
+
+    /// The next victim. The caller knows that a block is cached.
+    #[inline(always)]
+    pub(crate) fn next(&mut self, pool: &mut Pool) -> u32 {
+        if self.front == self.sentinel {
+            self.close(pool);
+            (self.sentinel, self.front) = pool.lru.front(&pool.slots);
+        }
+        let id = self.front;
+        self.front = pool.slots[id as usize].next;
+        self.blocks += 1;
+        id
+    }
+
+    fn close(&self, pool: &mut Pool) {
+        if self.sentinel != NONE {
+            pool.slots[self.sentinel as usize].next = self.front;
+            pool.slots[self.front as usize].prev = self.sentinel;
+        }
+    }
+
+    #[inline]
+    pub(crate) fn finish(self, pool: &mut Pool) {
+        self.close(pool);
         pool.cached_blocks -= self.blocks;
     }
 }

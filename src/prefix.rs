@@ -7,10 +7,14 @@
 //!
 //! Owns invariants I3 to I5 together with the manager.
 
-use crate::content::Content;
+use crate::BlockId;
+use crate::content::{Content, same_16};
 use crate::extras::{ExtraId, Extras, NO_EXTRA};
 use crate::hash::BlockHasher;
 use crate::ids::NONE;
+use crate::pool::PinRun;
+use crate::prefetch::prefetch;
+use crate::sequence::ExtraPlan;
 use crate::slot::Slot;
 use crate::table::Table;
 use ahash::AHashMap;
@@ -178,6 +182,41 @@ impl<H: BlockHasher> PrefixIndex<H> {
         }
     }
 
+    /// Follows first children down from `parent` while they hold what `wanted` yields,
+    /// pins them and adds them to `table`. Returns the last one. Verified mode only.
+    ///
+    /// This is the hot loop of a hit: no hash, no probe, one comparison of tokens.
+    #[inline]
+    pub(crate) fn follow(
+        &self,
+        slots: &mut [Slot],
+        pins: &mut PinRun,
+        parent: u32,
+        prompt: &[u32],
+        extra: &ExtraPlan,
+        table: &mut Vec<BlockId>,
+    ) -> u32 {
+        let content = &self.content;
+        let block_size = content.block_size();
+        let start = table.len();
+        let prompt = &prompt[start * block_size..];
+        let plain = content.is_plain() && extra.is_plain();
+        let mut walk = Walk { slots, pins, content, at: parent };
+        match content.tokens_by_16() {
+            Some(store) if plain => walk.run(prompt.as_chunks().0, table, |child, tokens, _| {
+                store.get(child as usize).is_some_and(|held| same_16(held, tokens))
+            }),
+            Some(store) => walk.run(prompt.as_chunks().0, table, |child, tokens, position| {
+                store.get(child as usize).is_some_and(|held| same_16(held, tokens))
+                    && content.extra(child) == extra.at(position)
+            }),
+            None => walk.run(prompt.chunks_exact(block_size), table, |child, tokens, position| {
+                child != NONE && content.equals(child, tokens, extra.at(position))
+            }),
+        }
+        walk.at
+    }
+
     #[inline]
     fn in_table(&self, digest: &H::Digest) -> Option<u32> {
         self.table.find(self.table_hash(digest), |id| self.content.digest(id) == digest)
@@ -218,18 +257,19 @@ impl<H: BlockHasher> PrefixIndex<H> {
     /// Takes a published leaf out of the index and forgets its content. Returns its hash.
     #[inline]
     pub(crate) fn remove(&mut self, slots: &mut [Slot], id: u32) -> H::Digest {
-        let slot = slots[id as usize];
+        let slot = &slots[id as usize];
         debug_assert!(slot.published() && slot.is_leaf());
+        let parent = slot.parent;
         let digest = *self.content.digest(id);
-        if slot.in_table() {
+        if !slot.in_table() {
+            slots[parent as usize].child = NONE;
+        } else {
             self.table.remove(self.table_hash(&digest), id);
-            if slot.parent == NONE {
+            if parent == NONE {
                 self.remove_root(id);
             } else {
-                slots[slot.parent as usize].more_children -= 1;
+                slots[parent as usize].more_children -= 1;
             }
-        } else {
-            slots[slot.parent as usize].child = NONE;
         }
         self.forget(slots, id);
         digest
@@ -238,7 +278,9 @@ impl<H: BlockHasher> PrefixIndex<H> {
     /// Forgets the content of a block that the index does not know (any more).
     #[inline]
     pub(crate) fn forget(&mut self, slots: &mut [Slot], id: u32) {
-        self.extras.release(self.content.extra(id));
+        if !self.content.is_plain() {
+            self.extras.release(self.content.extra(id));
+        }
         slots[id as usize].unpublish();
     }
 
@@ -309,5 +351,38 @@ impl<H: BlockHasher> PrefixIndex<H> {
         let hash = self.table_hash(self.content.digest(id));
         child_of_parent != self.table.find(hash, |found| found == id).is_some()
             && child_of_parent != slot.in_table()
+    }
+}
+
+/// A walk down a chain.
+struct Walk<'a, D> {
+    slots: &'a mut [Slot],
+    pins: &'a mut PinRun,
+    content: &'a Content<D>,
+    at: u32,
+}
+
+impl<D: Copy + Eq> Walk<'_, D> {
+    #[inline(always)]
+    fn run<T>(
+        &mut self,
+        wanted: impl IntoIterator<Item = T>,
+        table: &mut Vec<BlockId>,
+        holds: impl Fn(u32, T, usize) -> bool,
+    ) {
+        for tokens in wanted {
+            let child = self.slots[self.at as usize].child;
+            if !holds(child, tokens, table.len()) {
+                return;
+            }
+            // What lies a few blocks down the chain is on its way by the time the walk
+            // gets there, wherever in memory it is.
+            let ahead = self.slots[child as usize].ahead;
+            prefetch(self.slots, ahead as usize);
+            self.content.prefetch_tokens(ahead);
+            self.pins.pin(self.slots, child);
+            table.push(BlockId(child));
+            self.at = child;
+        }
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::extras::{ExtraId, NO_EXTRA};
 use crate::ids::NONE;
-use crate::retention::Hint;
+use crate::retention::{Hint, Retention};
 use crate::{BlockId, Error, SeqId};
 
 /// A full block of a sequence whose content another block has published already.
@@ -42,6 +42,12 @@ impl ExtraPlan {
             Ok(found) => self.media[found].1,
             Err(_) => self.rest,
         }
+    }
+
+    /// Whether no block has extra keys.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.first | self.rest == NO_EXTRA && self.media.is_empty()
     }
 
     /// Every reference that the plan holds.
@@ -169,6 +175,12 @@ impl<D: Copy> Sequence<D> {
             return self.duplicates[found].published.0;
         }
         self.blocks[position].0
+    }
+
+    /// The hint on a block; of overlapping ones the last one given.
+    pub(crate) fn hint(&self, position: usize) -> Option<Retention> {
+        let covers = |hint: &&Hint| hint.blocks.contains(&position);
+        self.hints.iter().rfind(covers).map(|hint| hint.retention)
     }
 
     /// Copies everything but the generation from `other`.

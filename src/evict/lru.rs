@@ -8,6 +8,7 @@
 //! Why a victim is always a leaf: a block's descendants are released before it and stand
 //! in the same or a lower class, so they are in front of it.
 
+use crate::ids::NONE;
 use crate::slot::{CLASSES, Class, Slot};
 
 #[derive(Debug)]
@@ -59,19 +60,19 @@ impl Lru {
         slots[next as usize].prev = prev;
     }
 
-    /// The next victim, if any block is cached.
+    /// The lowest class with blocks: its sentinel and its first block, the next victim.
+    /// `(NONE, NONE)` if no block is cached.
     #[inline]
-    pub(crate) fn front(&mut self, slots: &[Slot]) -> Option<u32> {
+    pub(crate) fn front(&mut self, slots: &[Slot]) -> (u32, u32) {
         while self.maybe != 0 {
-            let class = self.maybe.trailing_zeros() as Class;
-            let sentinel = self.sentinel(class);
+            let sentinel = self.sentinel(self.maybe.trailing_zeros() as Class);
             let front = slots[sentinel as usize].next;
             if front != sentinel {
-                return Some(front);
+                return (sentinel, front);
             }
             self.maybe &= self.maybe - 1;
         }
-        None
+        (NONE, NONE)
     }
 
     /// Empties all lists; returns the ends of their concatenation in eviction order.
@@ -159,10 +160,10 @@ mod tests {
         }
         assert_eq!(order(&lru, &slots), [2, 0, 1, 4, 3]);
         for expected in [2, 0, 1, 4, 3] {
-            assert_eq!(lru.front(&slots), Some(expected));
+            assert_eq!(lru.front(&slots).1, expected);
             Lru::unlink_run(&mut slots, expected, expected);
         }
-        assert_eq!(lru.front(&slots), None);
+        assert_eq!(lru.front(&slots), (NONE, NONE));
     }
 
     #[test]
@@ -187,7 +188,7 @@ mod tests {
             seen.push(slots[*seen.last().unwrap() as usize].next);
         }
         assert_eq!(seen, [3, 1, 0, 2]);
-        assert_eq!(lru.front(&slots), None);
+        assert_eq!(lru.front(&slots), (NONE, NONE));
         assert_eq!(lru.take_all(&mut slots), None);
     }
 }

@@ -4,7 +4,6 @@ use super::BlockManager;
 use crate::hash::BlockHasher;
 use crate::ids::NONE;
 use crate::pool::PinRun;
-use crate::prefetch::prefetch;
 use crate::prefix::{Found, PrefixIndex, Wanted};
 use crate::sequence::ExtraPlan;
 use crate::{BlockId, Error, Identity, MissReason, SeqId};
@@ -64,7 +63,8 @@ impl<H: BlockHasher> BlockManager<H> {
         let block_size = self.block_size();
         let mut keys = Vec::new();
         let mut parent = NONE;
-        for (position, tokens) in hittable(prompt, block_size).enumerate() {
+        let hittable = hittable(prompt, block_size);
+        for (position, tokens) in hittable.chunks_exact(block_size).enumerate() {
             let extra = if identity.is_empty() {
                 Some(crate::extras::NO_EXTRA)
             } else {
@@ -79,7 +79,7 @@ impl<H: BlockHasher> BlockManager<H> {
                 _ => return position * block_size,
             }
         }
-        hittable(prompt, block_size).len() * block_size
+        hittable.len()
     }
 
     fn start(&mut self, prompt: &[u32], identity: &Identity) -> Result<Admission, Error> {
@@ -99,19 +99,20 @@ impl<H: BlockHasher> BlockManager<H> {
             plan_extras(&mut self.index, &mut seq.extra, identity, block_size);
         }
 
+        let hittable = hittable(prompt, block_size);
+        let verified = self.index.content.verified();
+        let slots = &mut self.pool.slots;
         let mut pins = PinRun::new();
         let mut parent = NONE;
         let mut missed = None;
-        for (position, tokens) in hittable(prompt, block_size).enumerate() {
-            let wanted = Wanted { parent, tokens, extra: seq.extra.at(position) };
-            match self.index.find(&self.pool.slots, wanted, None) {
+        seq.blocks.reserve(prompt.len().div_ceil(block_size));
+        while let Some(tokens) = hittable.get(seq.blocks.len() * block_size..)
+            && let Some(tokens) = tokens.get(..block_size)
+        {
+            let wanted = Wanted { parent, tokens, extra: seq.extra.at(seq.blocks.len()) };
+            match self.index.find(slots, wanted, None) {
                 Found::Block(found) => {
-                    // What lies a few blocks down the chain is on its way by the time the
-                    // walk gets there, wherever in memory it is.
-                    let ahead = self.pool.slot(found).ahead;
-                    prefetch(&self.pool.slots, ahead as usize);
-                    self.index.content.prefetch_tokens(ahead);
-                    pins.pin(&mut self.pool, found);
+                    pins.pin(slots, found);
                     seq.blocks.push(BlockId(found));
                     parent = found;
                 }
@@ -119,6 +120,10 @@ impl<H: BlockHasher> BlockManager<H> {
                     missed = Some(other);
                     break;
                 }
+            }
+            if verified {
+                let (extra, table) = (&seq.extra, &mut seq.blocks);
+                parent = self.index.follow(slots, &mut pins, parent, hittable, extra, table);
             }
         }
         pins.finish(&mut self.pool);
@@ -191,12 +196,11 @@ impl<H: BlockHasher> BlockManager<H> {
     }
 }
 
-/// The blocks of a prompt that may hit: full ones, without the one that holds the last
+/// The part of a prompt that may hit: full blocks, without the one that holds the last
 /// token.
 #[inline]
-fn hittable(prompt: &[u32], block_size: usize) -> std::slice::ChunksExact<'_, u32> {
-    let tokens = prompt.len().saturating_sub(1) / block_size * block_size;
-    prompt[..tokens].chunks_exact(block_size)
+fn hittable(prompt: &[u32], block_size: usize) -> &[u32] {
+    &prompt[..prompt.len().saturating_sub(1) / block_size * block_size]
 }
 
 /// Interns the extra keys of all blocks of a sequence with this identity.

@@ -8,6 +8,7 @@ mod admit;
 mod cache;
 mod release;
 mod step;
+mod take;
 mod validate;
 
 pub use admit::Admission;
@@ -28,9 +29,11 @@ use ahash::AHashMap;
 /// A pool of KV blocks with a prefix cache, for one model on one replica.
 ///
 /// One manager serves one tensor-parallel group: a block id names a page of the same
-/// index on each of its GPUs. Replicas (data parallel) have a manager each.
+/// index on each of its GPUs. Replicas (data parallel) have a manager each, see
+/// [`Replicas`](crate::Replicas).
 ///
-/// No operation reads a clock or does I/O.
+/// Single-threaded by design; [`SharedBlockManager`](crate::SharedBlockManager) puts a
+/// lock around it. No operation reads a clock or does I/O.
 ///
 /// # Life of a sequence
 ///

@@ -46,7 +46,7 @@ impl<H: BlockHasher> BlockManager<H> {
         if current && let Some(digest) = &seq.next_digest {
             leave_frontier(&mut self.frontier, H::fold(digest));
         }
-        if seq.extra.first | seq.extra.rest != 0 || !seq.extra.media.is_empty() {
+        if !seq.extra.is_plain() {
             seq.extra.ids().for_each(|extra| self.index.extras.release(extra));
         }
         let hinted = current && !seq.hints.is_empty();
@@ -115,13 +115,8 @@ impl<H: BlockHasher> BlockManager<H> {
         for position in (0..self.sequences.get(id)?.blocks.len()).rev() {
             let seq = self.sequences.get(id)?;
             let (own, block) = (seq.blocks[position].0, seq.chain_block(position));
-            // Of overlapping hints the last one given counts.
-            let hint = seq
-                .hints
-                .iter()
-                .rfind(|hint| hint.blocks.contains(&position))
-                .map(|hint| hint.retention)
-                .filter(|retention| raise || retention.class <= DEFAULT_CLASS);
+            let hint =
+                seq.hint(position).filter(|retention| raise || retention.class <= DEFAULT_CLASS);
             if own != block {
                 self.drop_private(own);
             }
@@ -148,13 +143,22 @@ impl<H: BlockHasher> BlockManager<H> {
     /// the ancestors that they raise with them.
     fn may_raise(&mut self, id: SeqId) -> Result<bool, Error> {
         let seq = self.sequences.get(id)?;
-        let raising = seq.hints.iter().filter(|hint| hint.retention.class > DEFAULT_CLASS);
-        let Some(end) = raising.map(|hint| hint.blocks.end.min(seq.blocks.len())).max() else {
+        let raises = |position: &usize| {
+            seq.hint(*position).is_some_and(|retention| retention.class > DEFAULT_CLASS)
+        };
+        let published = |position: usize| {
+            Some(self.pool.slot(seq.chain_block(position))).filter(|slot| slot.published())
+        };
+        let Some(deepest) = (0..seq.blocks.len())
+            .rev()
+            .filter(|&position| published(position).is_some())
+            .find(raises)
+        else {
             return Ok(true);
         };
-        let new = (0..end)
-            .map(|position| self.pool.slot(seq.chain_block(position)))
-            .filter(|slot| slot.published() && slot.class() <= DEFAULT_CLASS)
+        let new = (0..=deepest)
+            .filter_map(published)
+            .filter(|slot| slot.class() <= DEFAULT_CLASS)
             .count();
         let max = self.config.max_retained_blocks.unwrap_or(self.config.num_blocks / 2);
         let fits = self.retained.len() + new <= max as usize;

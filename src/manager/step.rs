@@ -3,10 +3,10 @@
 use super::BlockManager;
 use crate::hash::BlockHasher;
 use crate::ids::NONE;
-use crate::prefetch::prefetch;
-use crate::prefix::{Found, Wanted};
-use crate::sequence::OpenStep;
+use crate::prefix::{Found, PrefixIndex, Wanted};
+use crate::sequence::{OpenStep, Sequence};
 use crate::{BlockId, Duplicate, Error, SeqId};
+use ahash::AHashMap;
 
 /// Blocks between a block and what its prefetch hints name. Enough to hide a miss of the
 /// last-level cache behind the work on the blocks in between.
@@ -14,7 +14,6 @@ const HINT_BLOCKS: usize = 8;
 
 /// Answer of [`BlockManager::reserve`]: an open step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "the step stays open until it is committed or reverted"]
 #[non_exhaustive]
 pub struct Step {
     /// The first token of the step: its position in the sequence.
@@ -110,45 +109,21 @@ impl<H: BlockHasher> BlockManager<H> {
             return Err(Error::OutOfBlocks { needed, available });
         }
 
-        let mut new_blocks = std::mem::take(&mut seq.blocks);
+        let mut table = std::mem::take(&mut seq.blocks);
+        self.take_blocks(needed, &mut table);
         let mut copy = None;
-        if let (Some(source), Some(last)) = (shared, new_blocks.last_mut()) {
-            let destination = BlockId(self.take_block());
+        if let Some(source) = shared {
+            // The copy takes the place of the block that it was made of.
+            let destination = table.swap_remove(blocks_before);
+            table[blocks_before - 1] = destination;
             step.copied_from = source.0;
-            *last = destination;
             copy = Some(BlockCopy { source, destination, tokens: first_token % block_size });
         }
-        new_blocks.extend((0..missing).map(|_| BlockId(self.take_block())));
-        let num_blocks = new_blocks.len();
+        let num_blocks = table.len();
         let seq = self.sequences.get_mut(id)?;
-        seq.blocks = new_blocks;
+        seq.blocks = table;
         seq.step = Some(step);
         Ok(Step { first_token, first_new_block: blocks_before, num_blocks, copy })
-    }
-
-    /// Takes a block without content, or evicts one. The caller knows that there is one.
-    #[inline]
-    fn take_block(&mut self) -> u32 {
-        if let Some(id) = self.pool.take_free() {
-            // What an older epoch left is forgotten here, one block at a time.
-            if self.pool.slot(id).published() {
-                self.index.forget(&mut self.pool.slots, id);
-            }
-            return id;
-        }
-        let id = self.pool.take_victim().expect("reserve checked that blocks are available");
-        let slot = self.pool.slot(id);
-        prefetch(&self.pool.slots, slot.behind as usize);
-        self.index.content.prefetch_digest(slot.behind);
-        if slot.class() > crate::retention::DEFAULT_CLASS {
-            self.retained.remove(id);
-        }
-        let digest = self.index.remove(&mut self.pool.slots, id);
-        let remembered = self.ghost_hash(&digest);
-        self.ghost.insert(remembered);
-        self.published_blocks -= 1;
-        self.stats.evicted_blocks += 1;
-        id
     }
 
     /// Closes a step: the KV of the next `tokens` tokens is written. Full blocks become
@@ -244,10 +219,8 @@ impl<H: BlockHasher> BlockManager<H> {
         if let Some(digest) = &known_digest {
             leave_frontier(&mut self.frontier, H::fold(digest));
         }
-        let mut settled = 0;
-        for position in positions.clone() {
+        for (settled, position) in positions.clone().enumerate() {
             let tokens = &seq.pending()[settled * block_size..][..block_size];
-            settled += 1;
             let wanted = Wanted { parent: seq.parent, tokens, extra: seq.extra.at(position) };
             let digest = known_digest.take().unwrap_or_else(|| self.index.digest(wanted));
             let own = seq.blocks[position];
@@ -280,14 +253,7 @@ impl<H: BlockHasher> BlockManager<H> {
             }
         }
         seq.drop_pending(positions.len() * block_size);
-        if !seq.private
-            && let Some(tokens) = seq.pending().get(..block_size)
-        {
-            let extra = seq.extra.at(positions.end);
-            let digest = self.index.digest(Wanted { parent: seq.parent, tokens, extra });
-            seq.next_digest = Some(digest);
-            *self.frontier.entry(H::fold(&digest)).or_default() += 1;
-        }
+        enter_frontier(&mut self.frontier, &self.index, seq, block_size);
         self.published_blocks += commit.blocks_published as u32;
         self.stats.published_blocks += commit.blocks_published as u64;
         self.stats.duplicate_blocks += commit.blocks_duplicate as u64;
@@ -308,6 +274,9 @@ impl<H: BlockHasher> BlockManager<H> {
             return Err(Error::TooLong { tokens: seq.tokens_known + 1, max });
         }
         seq.push_token(token);
+        if seq.pending().len() == self.config.block_size && seq.epoch == self.epoch {
+            enter_frontier(&mut self.frontier, &self.index, seq, self.config.block_size);
+        }
         Ok(())
     }
 
@@ -325,12 +294,34 @@ impl<H: BlockHasher> BlockManager<H> {
             });
         }
         seq.push_tokens(tokens);
+        if seq.epoch == self.epoch {
+            enter_frontier(&mut self.frontier, &self.index, seq, self.config.block_size);
+        }
         Ok(())
     }
 }
 
+/// Enters a sequence's next block in the frontier, once its tokens are known.
+#[inline]
+fn enter_frontier<H: BlockHasher>(
+    frontier: &mut AHashMap<u64, u32>,
+    index: &PrefixIndex<H>,
+    seq: &mut Sequence<H::Digest>,
+    block_size: usize,
+) {
+    if seq.private || seq.next_digest.is_some() {
+        return;
+    }
+    if let Some(tokens) = seq.pending().get(..block_size) {
+        let extra = seq.extra.at(seq.tokens_computed / block_size);
+        let digest = index.digest(Wanted { parent: seq.parent, tokens, extra });
+        seq.next_digest = Some(digest);
+        *frontier.entry(H::fold(&digest)).or_default() += 1;
+    }
+}
+
 /// Takes one sequence's next block out of the frontier.
-pub(super) fn leave_frontier(frontier: &mut ahash::AHashMap<u64, u32>, key: u64) {
+pub(super) fn leave_frontier(frontier: &mut AHashMap<u64, u32>, key: u64) {
     if let Some(count) = frontier.get_mut(&key) {
         *count -= 1;
         if *count == 0 {

@@ -238,7 +238,7 @@ impl<H: BlockHasher> BlockManager<H> {
             match (places[id], places[parent]) {
                 (Place::InUse { .. }, Place::InUse { .. }) => {}
                 (Place::InUse { .. }, _) => {
-                    ensure!(false, "block {id} is in use, its parent {parent} is not")
+                    ensure!(false, "block {id} is in use, its parent {parent} is not");
                 }
                 (Place::Cached(_), Place::InUse { .. }) => {}
                 (Place::Cached(child), Place::Cached(above)) => {

@@ -2,6 +2,10 @@
 //!
 //! One file per subcommand. Data goes to stdout, talk to stderr.
 
+mod budget_args;
+mod bytes;
+mod error;
+mod format;
 mod plan;
 mod simulate;
 
@@ -19,7 +23,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Size the KV cache: blocks, tokens and concurrency, with the derivation
-    Plan(plan::Args),
+    Plan(Box<plan::Args>),
     /// Replay a workload through the block manager and report its hit rate
     Simulate(simulate::Args),
     /// Print a shell completion script
@@ -31,7 +35,7 @@ enum Command {
 
 fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Plan(args) => plan::run(args),
+        Command::Plan(args) => plan::run(*args),
         Command::Simulate(args) => simulate::run(args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "kvkeep", &mut std::io::stdout());

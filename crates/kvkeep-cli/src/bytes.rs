@@ -1,0 +1,141 @@
+//! Amounts with a unit: `12.58GiB`, `12GB`, `32k`.
+//!
+//! Read in exact decimal arithmetic and rounded down, so that `12.58GiB` is the same number
+//! of bytes everywhere.
+
+/// Digits after the point; more would not change a byte of a terabyte.
+const MAX_FRACTION_DIGITS: usize = 15;
+
+/// Parses a number of bytes.
+///
+/// `KiB`/`MiB`/`GiB`/`TiB` are powers of 1024, `KB`/`MB`/`GB`/`TB` powers of 1000, in any
+/// case. A single letter is read as vLLM reads it: `G` is binary, `g` decimal.
+pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
+    let unit_start = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_start);
+    let multiplier = byte_multiplier(unit.trim()).ok_or_else(|| {
+        format!("unknown unit {unit:?}; use B, KiB, MiB, GiB, TiB or KB, MB, GB, TB")
+    })?;
+    scaled(number, multiplier)
+}
+
+/// Parses a number of tokens: `32768`, or as vLLM reads it `32k` (decimal) and `32K` (binary).
+pub(crate) fn parse_tokens(text: &str) -> Result<u64, String> {
+    let unit_start = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_start);
+    let multiplier = letter_multiplier(unit)
+        .ok_or_else(|| format!("unknown unit {unit:?}; use k or m (decimal), K or M (binary)"))?;
+    scaled(number, multiplier)
+}
+
+fn byte_multiplier(unit: &str) -> Option<u64> {
+    if let Some(multiplier) = letter_multiplier(unit) {
+        return Some(multiplier);
+    }
+    match unit.to_ascii_lowercase().as_str() {
+        "b" => Some(1),
+        "kib" => Some(1 << 10),
+        "mib" => Some(1 << 20),
+        "gib" => Some(1 << 30),
+        "tib" => Some(1 << 40),
+        "kb" => Some(1_000),
+        "mb" => Some(1_000_000),
+        "gb" => Some(1_000_000_000),
+        "tb" => Some(1_000_000_000_000),
+        _ => None,
+    }
+}
+
+fn letter_multiplier(unit: &str) -> Option<u64> {
+    match unit {
+        "" => Some(1),
+        "k" => Some(1_000),
+        "m" => Some(1_000_000),
+        "g" => Some(1_000_000_000),
+        "t" => Some(1_000_000_000_000),
+        "K" => Some(1 << 10),
+        "M" => Some(1 << 20),
+        "G" => Some(1 << 30),
+        "T" => Some(1 << 40),
+        _ => None,
+    }
+}
+
+/// `floor(number * multiplier)`.
+fn scaled(number: &str, multiplier: u64) -> Result<u64, String> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() || fraction.contains('.') || (number.contains('.') && fraction.is_empty()) {
+        return Err(format!("{number:?} is not a number"));
+    }
+    if multiplier == 1 && !fraction.is_empty() {
+        return Err(format!("{number:?} has a fraction; name a unit or drop it"));
+    }
+    if fraction.len() > MAX_FRACTION_DIGITS {
+        return Err(format!(
+            "more than {MAX_FRACTION_DIGITS} digits after the point"
+        ));
+    }
+    let too_large = || format!("{number} is too large");
+    let digits: u128 = format!("{whole}{fraction}")
+        .parse()
+        .map_err(|_| too_large())?;
+    let product = digits
+        .checked_mul(u128::from(multiplier))
+        .ok_or_else(too_large)?;
+    let scale = 10_u128.pow(fraction.len() as u32);
+    u64::try_from(product / scale).map_err(|_| too_large())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_exact_and_rounded_down() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("13507672145", 13_507_672_145),
+            // 12.58 * 2^30 = 13,507,672,145.92
+            ("12.58GiB", 13_507_672_145),
+            ("12.58 gib", 13_507_672_145),
+            ("12GB", 12_000_000_000),
+            ("24GiB", 25_769_803_776),
+            ("1G", 1 << 30),
+            ("1g", 1_000_000_000),
+            ("0.5KiB", 512),
+            ("512 MiB", 536_870_912),
+        ] {
+            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in [
+            "",
+            "GiB",
+            "-1",
+            "1.5",
+            "1..5GiB",
+            ".5GiB",
+            "1.GiB",
+            "12 bananas",
+            "1e9",
+            "99999999999TiB",
+        ] {
+            assert!(parse_bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn tokens() {
+        assert_eq!(parse_tokens("40960"), Ok(40_960));
+        assert_eq!(parse_tokens("32k"), Ok(32_000));
+        assert_eq!(parse_tokens("32K"), Ok(32_768));
+        assert!(parse_tokens("32KiB").is_err());
+    }
+}

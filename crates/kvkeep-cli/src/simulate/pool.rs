@@ -1,0 +1,101 @@
+//! How large a pool the replay runs on: given in blocks, or planned from memory.
+
+use crate::{budget_args::BudgetArgs, error::Error};
+use kvkeep::budget::{Attention, Budget, DEFAULT_BLOCK_SIZE, KvDtype, KvLayout, Memory, plan};
+
+/// The pool of a replay.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pool {
+    pub(crate) num_blocks: u32,
+    /// Tokens.
+    pub(crate) block_size: u32,
+    /// What the pool takes, where it was planned from memory.
+    pub(crate) memory: Option<PoolMemory>,
+}
+
+/// The memory of a pool.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PoolMemory {
+    pub(crate) bytes_per_gpu: u64,
+    pub(crate) gpus: usize,
+}
+
+/// The pool's flags.
+#[derive(clap::Args)]
+pub(crate) struct PoolArgs {
+    /// Blocks in the pool [default: what two 12.58 GiB GPUs hold of Qwen3-32B in fp8]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..),
+        conflicts_with_all = [
+            "model", "tensor_parallel_size", "pipeline_parallel_size", "dtype", "kv_cache_dtype",
+            "max_model_len", "kv_cache_memory_bytes", "gpu_memory", "gpu_memory_free",
+            "gpu_memory_utilization", "weights", "activations", "other_reserved",
+        ],
+    )]
+    blocks: Option<u32>,
+    #[command(flatten)]
+    budget: BudgetArgs,
+}
+
+impl PoolArgs {
+    /// The pool that the flags describe; without any, the deployment's.
+    pub(crate) fn pool(&self) -> Result<Pool, Error> {
+        let block_size = self.budget.block_size.unwrap_or(DEFAULT_BLOCK_SIZE);
+        if let Some(num_blocks) = self.blocks {
+            return Ok(Pool { num_blocks, block_size, memory: None });
+        }
+        let budget = match self.budget.is_given() {
+            true => self.budget.budget()?,
+            false => deployment(block_size)?,
+        };
+        Ok(planned(&budget))
+    }
+}
+
+/// The pool that a budget gives.
+fn planned(budget: &Budget) -> Pool {
+    // The product is a part of the GPU's memory, which is counted in `u64` as well.
+    let bytes_per_gpu = u64::from(budget.num_blocks) * budget.bytes_per_block_per_gpu;
+    Pool {
+        num_blocks: budget.num_blocks,
+        block_size: budget.block_size,
+        memory: Some(PoolMemory { bytes_per_gpu, gpus: budget.ranks.len() }),
+    }
+}
+
+/// The service that kvkeep is sized for: Qwen3-32B with an fp8 KV cache, tensor parallel
+/// over two GPUs with 12.58 GiB of cache each.
+fn deployment(block_size: u32) -> Result<Budget, Error> {
+    const KV_BYTES_PER_GPU: u64 = 1_258 * (1 << 30) / 100;
+    let attention = Attention::Grouped { kv_heads: 8, head_size: 128 };
+    let layout = KvLayout::builder(64, attention, KvDtype::Fp8E4m3)
+        .tensor_parallel_size(2)
+        .block_size(block_size)
+        .build()?;
+    Ok(plan(&layout, &Memory::kv_bytes_per_gpu(KV_BYTES_PER_GPU), None)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deployment_holds_the_same_memory_at_any_block_size() {
+        for (block_size, num_blocks) in [(16, 12_881), (512, 402), (1, 206_110)] {
+            let pool = planned(&deployment(block_size).unwrap());
+            assert_eq!((pool.num_blocks, pool.block_size), (num_blocks, block_size));
+            let memory = pool.memory.unwrap();
+            assert_eq!(memory.gpus, 2);
+            // 64 KiB per token and GPU.
+            let bytes = (u64::from(num_blocks) * u64::from(block_size)) << 16;
+            assert_eq!(memory.bytes_per_gpu, bytes);
+        }
+    }
+
+    #[test]
+    fn a_block_that_does_not_fit_is_an_error() {
+        assert!(deployment(1 << 20).is_err());
+    }
+}

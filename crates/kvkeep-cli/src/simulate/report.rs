@@ -1,0 +1,263 @@
+//! What a replay found, as a table for people and as JSON for programs.
+//!
+//! Both print the same figures. The table carries the definition of the hit rate with it: a
+//! rate without its rule for partial blocks and the last token cannot be compared.
+
+use super::{pool::Pool, replay::Outcome};
+use kvkeep::MissReason;
+use serde::{Serialize, Serializer};
+use std::{fmt, time::Duration};
+
+/// The figures of one replay; the field names are the JSON keys.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    policy: &'static str,
+    /// The trace as it was named; none for the built-in workload.
+    trace: Option<String>,
+    /// Of the built-in workload.
+    seed: Option<u64>,
+    /// From the first request to the last, by the workload's own clock.
+    workload_seconds: f64,
+    blocks: u32,
+    block_size: u32,
+    /// Where the pool was planned from memory.
+    bytes_per_gpu: Option<u64>,
+    gpus: Option<usize>,
+    /// All requests, rejected ones included.
+    requests: u64,
+    rejected: u64,
+    prompt_tokens: u64,
+    cached_tokens: u64,
+    /// `cached_tokens / prompt_tokens`; none when nothing was admitted.
+    hit_rate: Option<f64>,
+    infinite_hit_rate: Option<f64>,
+    evicted_blocks: u64,
+    /// Requests by the reason why their hit ended.
+    #[serde(serialize_with = "as_map")]
+    miss_reasons: Vec<(MissReason, u64)>,
+    /// Prompt tokens that were not found, by the same reasons.
+    #[serde(serialize_with = "as_map")]
+    missed_tokens: Vec<(MissReason, u64)>,
+    /// Whether outputs were decoded as well.
+    outputs: bool,
+    decoded_tokens: u64,
+    outputs_cut_short: u64,
+    /// In the manager, without reading the workload.
+    replay_seconds: f64,
+    requests_per_second: Option<f64>,
+    /// From start to end.
+    wall_seconds: f64,
+}
+
+/// What was replayed, for the report's head.
+#[derive(Debug)]
+pub(crate) struct Subject {
+    pub(crate) policy: &'static str,
+    pub(crate) trace: Option<String>,
+    pub(crate) seed: Option<u64>,
+    pub(crate) pool: Pool,
+    pub(crate) outputs: bool,
+}
+
+impl Report {
+    /// The report of `outcome`, which took `wall_time` from start to end.
+    pub(crate) fn new(subject: Subject, outcome: &Outcome, wall_time: Duration) -> Self {
+        let rate = |tokens| ratio(tokens, outcome.prompt_tokens);
+        let misses = || outcome.misses.iter();
+        let replay_seconds = outcome.manager_time.as_secs_f64();
+        Self {
+            hit_rate: rate(outcome.cached_tokens),
+            infinite_hit_rate: rate(outcome.infinite_cached_tokens),
+            policy: subject.policy,
+            trace: subject.trace,
+            seed: subject.seed,
+            workload_seconds: outcome.span_ms as f64 / 1e3,
+            blocks: subject.pool.num_blocks,
+            block_size: subject.pool.block_size,
+            bytes_per_gpu: subject.pool.memory.map(|memory| memory.bytes_per_gpu),
+            gpus: subject.pool.memory.map(|memory| memory.gpus),
+            requests: outcome.requests,
+            rejected: outcome.rejected,
+            prompt_tokens: outcome.prompt_tokens,
+            cached_tokens: outcome.cached_tokens,
+            evicted_blocks: outcome.evicted_blocks,
+            miss_reasons: misses().map(|(reason, count)| (reason, count.requests)).collect(),
+            missed_tokens: misses().map(|(reason, count)| (reason, count.tokens)).collect(),
+            outputs: subject.outputs,
+            decoded_tokens: outcome.decoded_tokens,
+            outputs_cut_short: outcome.outputs_cut_short,
+            replay_seconds,
+            requests_per_second: (replay_seconds > 0.0)
+                .then(|| outcome.requests as f64 / replay_seconds),
+            wall_seconds: wall_time.as_secs_f64(),
+        }
+    }
+}
+
+/// `part / whole`, which nothing has of nothing.
+fn ratio(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+fn as_map<S: Serializer>(pairs: &[(MissReason, u64)], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(pairs.iter().map(|(reason, count)| (reason.name(), count)))
+}
+
+/// Widths of the table's columns.
+const LABEL: usize = 32;
+const COUNT: usize = 16;
+const SHARE: usize = 10;
+
+/// The table.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_head(f)?;
+        writeln!(f)?;
+        row(f, "Requests", &grouped(self.requests))?;
+        row(f, "  rejected, larger than the pool", &grouped(self.rejected))?;
+        row(f, "Prompt tokens", &grouped(self.prompt_tokens))?;
+        row(f, "  found in the cache", &grouped(self.cached_tokens))?;
+        row(f, "  computed", &grouped(self.prompt_tokens - self.cached_tokens))?;
+        if self.outputs {
+            row(f, "Output tokens", &grouped(self.decoded_tokens))?;
+            row(f, "  outputs cut short by the pool", &grouped(self.outputs_cut_short))?;
+        }
+        row(f, "Evicted blocks", &grouped(self.evicted_blocks))?;
+        writeln!(f)?;
+        row(f, "Hit rate", &percent(self.hit_rate))?;
+        row(f, "Hit rate of an infinite cache", &percent(self.infinite_hit_rate))?;
+        writeln!(f)?;
+        self.write_miss_reasons(f)?;
+        writeln!(f)?;
+        self.write_definition(f)?;
+        writeln!(f)?;
+        let speed = self.requests_per_second.map_or(0, |rate| rate.round() as u64);
+        writeln!(
+            f,
+            "Took {:.2} s in the block manager ({} requests/s), {:.2} s in all.",
+            self.replay_seconds,
+            grouped(speed),
+            self.wall_seconds
+        )
+    }
+}
+
+impl Report {
+    fn write_head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Workload  ")?;
+        match (self.trace.as_deref(), self.seed) {
+            (Some("-"), _) => f.write_str("stdin")?,
+            (Some(trace), _) => f.write_str(trace)?,
+            (None, Some(seed)) => write!(f, "built-in, seed {seed}")?,
+            (None, None) => f.write_str("built-in")?,
+        }
+        writeln!(f, ", {} of requests", time_span(self.workload_seconds))?;
+        let tokens = u64::from(self.blocks) * u64::from(self.block_size);
+        write!(
+            f,
+            "Pool      {} blocks x {} tokens = {} tokens",
+            grouped(self.blocks.into()),
+            self.block_size,
+            grouped(tokens)
+        )?;
+        if let (Some(bytes), Some(gpus)) = (self.bytes_per_gpu, self.gpus) {
+            write!(f, ", {:.2} GiB on ", bytes as f64 / f64::from(1 << 30))?;
+            match gpus {
+                1 => f.write_str("one GPU")?,
+                gpus => write!(f, "each of {gpus} GPUs")?,
+            }
+        }
+        let work = if self.outputs { "prompts and outputs" } else { "prompts only" };
+        writeln!(f, "\nReplay    {} policy, {work}, one request after another", self.policy)
+    }
+
+    fn write_miss_reasons(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{:<LABEL$}{:>COUNT$}{:>SHARE$}{:>COUNT$}{:>SHARE$}",
+            "Why the hit ended", "requests", "share", "tokens computed", "share"
+        )?;
+        let admitted = self.requests - self.rejected;
+        let computed = self.prompt_tokens - self.cached_tokens;
+        let mut rows: Vec<_> = self.miss_reasons.iter().zip(&self.missed_tokens).collect();
+        rows.retain(|((_, requests), _)| *requests > 0);
+        rows.sort_by_key(|(_, (_, tokens))| std::cmp::Reverse(*tokens));
+        for ((reason, requests), (_, tokens)) in rows {
+            writeln!(
+                f,
+                "{:<LABEL$}{:>COUNT$}{:>SHARE$}{:>COUNT$}{:>SHARE$}",
+                format!("  {}", reason.name().replace('_', " ")),
+                grouped(*requests),
+                percent(ratio(*requests, admitted)),
+                grouped(*tokens),
+                percent(ratio(*tokens, computed)),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write_definition(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "Hit rate = prompt tokens found in the cache / prompt tokens, over the requests that\n\
+             were not rejected. A hit is the longest run of full blocks from the start of the\n\
+             prompt; the last prompt token is always computed. The infinite cache follows the\n\
+             same rule and never evicts. Tokens computed: the whole prompt after the hit, new\n\
+             content included.\n",
+        )
+    }
+}
+
+fn row(f: &mut fmt::Formatter<'_>, label: &str, figure: &str) -> fmt::Result {
+    writeln!(f, "{label:<LABEL$}{figure:>COUNT$}")
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (position, digit) in digits.char_indices() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Seconds as a length of time that reads well.
+fn time_span(seconds: f64) -> String {
+    match seconds {
+        ..120.0 => format!("{seconds:.1} s"),
+        ..7_200.0 => format!("{:.1} min", seconds / 60.0),
+        _ => format!("{:.1} h", seconds / 3_600.0),
+    }
+}
+
+fn percent(rate: Option<f64>) -> String {
+    rate.map_or_else(|| "n/a".into(), |rate| format!("{:.2} %", rate * 100.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        let groups = [0, 7, 999, 1_000, 12_881, 206_096, 1_234_567].map(grouped);
+        assert_eq!(groups, ["0", "7", "999", "1,000", "12,881", "206,096", "1,234,567"]);
+        assert_eq!(grouped(u64::MAX), "18,446,744,073,709,551,615");
+        assert_eq!(percent(Some(0.045_926)), "4.59 %");
+        assert_eq!(percent(Some(1.0)), "100.00 %");
+        assert_eq!(percent(None), "n/a");
+        assert_eq!(time_span(0.0), "0.0 s");
+        assert_eq!(time_span(119.9), "119.9 s");
+        assert_eq!(time_span(3_536.0), "58.9 min");
+        assert_eq!(time_span(18_540.0), "5.2 h");
+    }
+
+    #[test]
+    fn nothing_of_nothing_is_no_rate() {
+        assert_eq!(ratio(0, 0), None);
+        assert_eq!(ratio(1, 4), Some(0.25));
+    }
+}

@@ -1,0 +1,56 @@
+//! Blocks for a reservation: those without content first, then victims.
+
+use super::BlockManager;
+use crate::BlockId;
+use crate::hash::BlockHasher;
+use crate::pool::Victims;
+use crate::prefetch::prefetch;
+use crate::retention::DEFAULT_CLASS;
+
+impl<H: BlockHasher> BlockManager<H> {
+    /// Appends `count` blocks to `table`, each with one reference and no content. The
+    /// caller knows that as many are available.
+    #[inline]
+    pub(super) fn take_blocks(&mut self, count: usize, table: &mut Vec<BlockId>) {
+        let end = table.len() + count;
+        table.reserve(count);
+        while table.len() < end
+            && let Some(id) = self.pool.take_free()
+        {
+            // What an older epoch left is forgotten here, one block at a time.
+            if self.pool.slot(id).published() {
+                self.index.forget(&mut self.pool.slots, id);
+            }
+            table.push(BlockId(id));
+        }
+        if table.len() < end {
+            self.evict(end - table.len(), table);
+        }
+    }
+
+    /// Evicts `count` blocks and appends them to `table`.
+    fn evict(&mut self, count: usize, table: &mut Vec<BlockId>) {
+        let mut victims = Victims::new();
+        for _ in 0..count {
+            let id = victims.next(&mut self.pool);
+            let slot = self.pool.slot(id);
+            // The ancestor a few blocks up is the victim a few turns on.
+            let behind = slot.behind;
+            prefetch(&self.pool.slots, behind as usize);
+            self.index.content.prefetch_digest(behind);
+            // The next content is written when the step is committed.
+            self.index.content.prefetch_tokens(id);
+            if slot.class() > DEFAULT_CLASS {
+                self.retained.remove(id);
+            }
+            let digest = self.index.remove(&mut self.pool.slots, id);
+            let remembered = self.ghost_hash(&digest);
+            self.ghost.insert(remembered);
+            self.pool.slot_mut(id).add_ref();
+            table.push(BlockId(id));
+        }
+        victims.finish(&mut self.pool);
+        self.published_blocks -= count as u32;
+        self.stats.evicted_blocks += count as u64;
+    }
+}
