@@ -27,7 +27,7 @@ impl BlockHasher for LastTokenOnly {
 }
 
 fn compute<H: BlockHasher>(kv: &mut BlockManager<H>, prompt: &[u32]) -> Result<usize, Error> {
-    let admission = kv.admit(prompt, &Who::nth(0).identity())?;
+    let admission = kv.admit(prompt, &Who::nth(0, 1).identity())?;
     let missing = prompt.len() - admission.tokens_cached;
     let _ = kv.reserve(admission.seq, missing)?;
     Ok(kv.commit(admission.seq, missing)?.blocks_published)
@@ -42,7 +42,7 @@ fn what_commit_publishes_a_lookup_reaches() -> Result<(), Error> {
     assert_eq!(compute(&mut kv, &[5])?, 1);
     assert_eq!(compute(&mut kv, &[1, 2])?, 2);
     let published = compute(&mut kv, &[1, 5])?;
-    let nobody = Who::nth(0).identity();
+    let nobody = Who::nth(0, 1).identity();
     assert_eq!(kv.longest_prefix(&[5, 0], &nobody), 1);
     assert_eq!(kv.longest_prefix(&[1, 2, 0], &nobody), 2);
     assert_eq!(kv.longest_prefix(&[1, 5, 0], &nobody), 1 + published);
@@ -54,7 +54,7 @@ fn act<H: BlockHasher>(kv: &mut BlockManager<H>, running: &mut Vec<SeqId>, op: &
     let pick = |seq: &usize| seq.checked_rem(running.len()).map(|at| running[at]);
     match op {
         Op::Admit { prompt, who } | Op::Readmit { prompt, who } => {
-            let admission = kv.admit(&prompt.to_tokens(), &Who::nth(*who).identity());
+            let admission = kv.admit(&prompt.to_tokens(1), &Who::nth(*who, 1).identity());
             running.extend(admission.map(|admission| admission.seq));
         }
         Op::Compute { seq } => {

@@ -130,7 +130,7 @@ proptest! {
         let usage = rig.kv.usage();
         prop_assert_eq!((usage.available(), usage.sequences), (setup.num_blocks as usize, 0));
         let tokens = setup.num_blocks as usize * setup.block_size;
-        rig.admit(&Prompt { stream: 0, tokens, flip: None }.to_tokens(), 0, false);
+        rig.admit(&Prompt { stream: 0, tokens, flip: None }.to_tokens(1), 0, false);
         let missing = rig.model.seqs[0].known.len() - rig.model.seqs[0].computed;
         prop_assert!(rig.reserve(0, missing, 0));
         rig.commit(0, missing);

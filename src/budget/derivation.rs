@@ -97,11 +97,7 @@ impl Derivation {
     }
 
     pub(super) fn push(&mut self, name: &'static str, formula: String, value: Value) {
-        self.lines.push(Line {
-            name,
-            formula,
-            value,
-        });
+        self.lines.push(Line { name, formula, value });
     }
 }
 
@@ -115,16 +111,9 @@ impl fmt::Display for Derivation {
             if index > 0 {
                 f.write_str("\n")?;
             }
-            let Line {
-                name,
-                formula,
-                value,
-            } = line;
+            let Line { name, formula, value } = line;
             let (amount, unit) = (value.amount(), value.unit());
-            write!(
-                f,
-                "{name:<names$}  {formula:<formulas$}  {amount:>amounts$} {unit}"
-            )?;
+            write!(f, "{name:<names$}  {formula:<formulas$}  {amount:>amounts$} {unit}")?;
             if let Value::Bytes(bytes) = value
                 && let Some((scaled, unit)) = binary_prefix(*bytes)
             {
@@ -194,10 +183,7 @@ mod tests {
     fn bytes_name_their_binary_multiple() {
         assert_eq!(Bytes(1_023).to_string(), "1,023 B");
         assert_eq!(Bytes(1_048_576).to_string(), "1,048,576 B (1.00 MiB)");
-        assert_eq!(
-            Bytes(13_507_672_145).to_string(),
-            "13,507,672,145 B (12.58 GiB)"
-        );
+        assert_eq!(Bytes(13_507_672_145).to_string(), "13,507,672,145 B (12.58 GiB)");
     }
 
     #[test]

@@ -29,10 +29,7 @@ pub(super) fn block(derivation: &mut Derivation, layout: &KvLayout, limiting: &R
         bytes => Some(format!("{bytes} B scale")),
     };
     let formula = match layout.attention() {
-        Attention::Grouped {
-            kv_heads,
-            head_size,
-        } => {
+        Attention::Grouped { kv_heads, head_size } => {
             if ranks > 1 {
                 let how = match layout.replication() {
                     1 => format!("{kv_heads} KV heads / {ranks} GPUs"),
@@ -44,40 +41,22 @@ pub(super) fn block(derivation: &mut Derivation, layout: &KvLayout, limiting: &R
                 None => format!("{head_size} x {element}"),
                 Some(scale) => format!("({head_size} x {element} + {scale})"),
             };
-            format!(
-                "2 (K, V) x {} layers x {heads} KV heads x {vector}",
-                limiting.layers
-            )
+            format!("2 (K, V) x {} layers x {heads} KV heads x {vector}", limiting.layers)
         }
-        Attention::Latent {
-            latent_size,
-            rope_size,
-        } => {
+        Attention::Latent { latent_size, rope_size } => {
             let vector = match scale {
                 None => format!("({latent_size} + {rope_size}) x {element}"),
                 Some(scale) => format!("(({latent_size} + {rope_size}) x {element} + {scale})"),
             };
-            let copies = if ranks > 1 {
-                ", the same on every GPU"
-            } else {
-                ""
-            };
+            let copies = if ranks > 1 { ", the same on every GPU" } else { "" };
             format!("{} layers x {vector}{copies}", limiting.layers)
         }
     };
     let bytes_per_token = u64::from(limiting.layers) * layout.bytes_per_token_per_layer();
-    derivation.push(
-        "bytes per token per GPU",
-        formula,
-        Value::Bytes(bytes_per_token),
-    );
+    derivation.push("bytes per token per GPU", formula, Value::Bytes(bytes_per_token));
     derivation.push(
         "bytes per block per GPU",
-        format!(
-            "{} tokens x {} B",
-            layout.block_size(),
-            Grouped(bytes_per_token)
-        ),
+        format!("{} tokens x {} B", layout.block_size(), Grouped(bytes_per_token)),
         Value::Bytes(limiting.bytes_per_block),
     );
 }
@@ -136,11 +115,7 @@ pub(super) fn pool(
     );
     derivation.push(
         "tokens",
-        format!(
-            "{} blocks x {} tokens",
-            Grouped(limiting.num_blocks_alone),
-            layout.block_size()
-        ),
+        format!("{} blocks x {} tokens", Grouped(limiting.num_blocks_alone), layout.block_size()),
         Value::Tokens(num_tokens),
     );
 }

@@ -83,9 +83,7 @@ impl FromStr for KvDtype {
             "bfloat16" | "bf16" => Ok(Self::Bf16),
             "float16" | "fp16" | "half" => Ok(Self::Fp16),
             "int8" => Ok(Self::Int8),
-            _ => Err(ParseKvDtypeError {
-                name: name.to_owned(),
-            }),
+            _ => Err(ParseKvDtypeError { name: name.to_owned() }),
         }
     }
 }
@@ -115,13 +113,9 @@ mod tests {
 
     #[test]
     fn every_display_name_parses_back() {
-        for dtype in [
-            KvDtype::Fp8E4m3,
-            KvDtype::Fp8E5m2,
-            KvDtype::Bf16,
-            KvDtype::Fp16,
-            KvDtype::Int8,
-        ] {
+        for dtype in
+            [KvDtype::Fp8E4m3, KvDtype::Fp8E5m2, KvDtype::Bf16, KvDtype::Fp16, KvDtype::Int8]
+        {
             assert_eq!(dtype.to_string().parse(), Ok(dtype));
         }
     }

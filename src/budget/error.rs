@@ -131,36 +131,22 @@ impl PlanError {
 impl fmt::Display for PlanError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::WrongRankCount {
-                part,
-                expected,
-                found,
-            } => write!(
+            Self::WrongRankCount { part, expected, found } => write!(
                 f,
                 "{part} lists {found} values for {expected} GPUs; give one value for all or one \
                  per GPU"
             ),
-            Self::Utilization { value } => write!(
-                f,
-                "gpu_memory_utilization is {value}; it must be above 0 and at most 1"
-            ),
-            Self::MoreFreeThanTotal {
-                rank,
-                free_bytes,
-                total_bytes,
-            } => write!(
+            Self::Utilization { value } => {
+                write!(f, "gpu_memory_utilization is {value}; it must be above 0 and at most 1")
+            }
+            Self::MoreFreeThanTotal { rank, free_bytes, total_bytes } => write!(
                 f,
                 "GPU {rank} cannot have {} free of {} in all; check free and total memory",
                 Bytes(free_bytes),
                 Bytes(total_bytes)
             ),
             Self::ZeroModelLen => f.write_str("max_model_len is 0; it must be at least 1"),
-            Self::NotFreeAtStart {
-                rank,
-                requested_bytes,
-                free_bytes,
-                total_bytes,
-            } => write!(
+            Self::NotFreeAtStart { rank, requested_bytes, free_bytes, total_bytes } => write!(
                 f,
                 "GPU {rank} has {} free, less than the {} that gpu_memory_utilization asks for; \
                  lower gpu_memory_utilization to {:.3} or stop what else runs there (short by {})",
@@ -169,12 +155,7 @@ impl fmt::Display for PlanError {
                 (free_bytes as f64 / total_bytes as f64 * 1000.0).floor() / 1000.0,
                 Bytes(requested_bytes - free_bytes)
             ),
-            Self::NoRoom {
-                rank,
-                requested_bytes,
-                taken_bytes,
-                short_by_bytes,
-            } => write!(
+            Self::NoRoom { rank, requested_bytes, taken_bytes, short_by_bytes } => write!(
                 f,
                 "no room for KV cache on GPU {rank}: weights, activations and other reserved \
                  memory take {} of the {} that gpu_memory_utilization allows; raise \
@@ -184,11 +165,7 @@ impl fmt::Display for PlanError {
                 Bytes(requested_bytes),
                 Bytes(short_by_bytes)
             ),
-            Self::NotOneBlock {
-                rank,
-                kv_bytes,
-                bytes_per_block,
-            } => write!(
+            Self::NotOneBlock { rank, kv_bytes, bytes_per_block } => write!(
                 f,
                 "{} of KV cache memory on GPU {rank} do not hold one block of {}; give it more \
                  memory, or lower block_size (short by {})",

@@ -198,10 +198,7 @@ impl KvLayout {
     pub const fn vector_size(&self) -> u64 {
         match self.attention {
             Attention::Grouped { head_size, .. } => head_size as u64,
-            Attention::Latent {
-                latent_size,
-                rope_size,
-            } => latent_size as u64 + rope_size as u64,
+            Attention::Latent { latent_size, rope_size } => latent_size as u64 + rope_size as u64,
         }
     }
 
@@ -236,10 +233,9 @@ impl KvLayout {
     fn problems(&self) -> Vec<LayoutProblem> {
         let mut problems = Vec::new();
         let (first, second) = match self.attention {
-            Attention::Grouped {
-                kv_heads,
-                head_size,
-            } => (("kv_heads", kv_heads), ("head_size", head_size)),
+            Attention::Grouped { kv_heads, head_size } => {
+                (("kv_heads", kv_heads), ("head_size", head_size))
+            }
             // An MLA variant without a positional key is thinkable; an empty latent is not.
             Attention::Latent { latent_size, .. } => {
                 (("latent_size", latent_size), ("latent_size", latent_size))
@@ -270,10 +266,7 @@ impl KvLayout {
             problems.push(LayoutProblem::HeadsDoNotDivide { kv_heads, ranks });
         }
         if stages > self.layers {
-            problems.push(LayoutProblem::MoreStagesThanLayers {
-                stages,
-                layers: self.layers,
-            });
+            problems.push(LayoutProblem::MoreStagesThanLayers { stages, layers: self.layers });
         }
         let num_ranks = u64::from(ranks) * u64::from(stages);
         if num_ranks > u64::from(MAX_RANKS) {
@@ -341,11 +334,7 @@ impl KvLayoutBuilder {
     /// ```
     pub fn build(self) -> Result<KvLayout, LayoutError> {
         let problems = self.0.problems();
-        if problems.is_empty() {
-            Ok(self.0)
-        } else {
-            Err(LayoutError { problems })
-        }
+        if problems.is_empty() { Ok(self.0) } else { Err(LayoutError { problems }) }
     }
 }
 
@@ -439,14 +428,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const QWEN3_32B: Attention = Attention::Grouped {
-        kv_heads: 8,
-        head_size: 128,
-    };
-    const DEEPSEEK_V3: Attention = Attention::Latent {
-        latent_size: 512,
-        rope_size: 64,
-    };
+    const QWEN3_32B: Attention = Attention::Grouped { kv_heads: 8, head_size: 128 };
+    const DEEPSEEK_V3: Attention = Attention::Latent { latent_size: 512, rope_size: 64 };
 
     fn layout(layers: u32, attention: Attention, dtype: KvDtype, tp: u32, pp: u32) -> KvLayout {
         KvLayout::builder(layers, attention, dtype)
@@ -488,9 +471,7 @@ mod tests {
     fn remainder_layers_go_before_the_last_stage() {
         let split = |layers, stages| {
             let layout = layout(layers, QWEN3_32B, KvDtype::Bf16, 1, stages);
-            (0..stages)
-                .map(|stage| layout.stage_layers(stage).expect("stage"))
-                .collect::<Vec<_>>()
+            (0..stages).map(|stage| layout.stage_layers(stage).expect("stage")).collect::<Vec<_>>()
         };
         assert_eq!(split(3, 2), [2, 1]);
         assert_eq!(split(4, 3), [1, 2, 1]);
@@ -502,34 +483,22 @@ mod tests {
 
     #[test]
     fn every_problem_is_listed() {
-        let error = KvLayout::builder(
-            0,
-            Attention::Grouped {
-                kv_heads: 0,
-                head_size: 0,
-            },
-            KvDtype::Bf16,
-        )
-        .block_size(0)
-        .tensor_parallel_size(0)
-        .pipeline_parallel_size(0)
-        .build()
-        .expect_err("all zero");
+        let error =
+            KvLayout::builder(0, Attention::Grouped { kv_heads: 0, head_size: 0 }, KvDtype::Bf16)
+                .block_size(0)
+                .tensor_parallel_size(0)
+                .pipeline_parallel_size(0)
+                .build()
+                .expect_err("all zero");
         assert_eq!(error.problems().len(), 6);
         assert!(error.to_string().contains("head_size is 0"), "{error}");
     }
 
     #[test]
     fn absurd_sizes_are_refused() {
-        let attention = Attention::Grouped {
-            kv_heads: u32::MAX,
-            head_size: u32::MAX,
-        };
+        let attention = Attention::Grouped { kv_heads: u32::MAX, head_size: u32::MAX };
         let error = KvLayout::builder(u32::MAX, attention, KvDtype::Bf16).build();
-        assert_eq!(
-            error.expect_err("huge").problems(),
-            [LayoutProblem::TooLarge]
-        );
+        assert_eq!(error.expect_err("huge").problems(), [LayoutProblem::TooLarge]);
         let error = KvLayout::builder(u32::MAX, DEEPSEEK_V3, KvDtype::Bf16)
             .tensor_parallel_size(1 << 16)
             .pipeline_parallel_size(1 << 16)

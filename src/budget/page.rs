@@ -87,17 +87,13 @@ impl PageLayout {
         order: PageOrder,
     ) -> Result<Self, PageError> {
         let stages = layout.pipeline_parallel_size();
-        let (Some(layers), Some(bytes_per_block)) = (
-            layout.stage_layers(stage),
-            layout.bytes_per_block_per_gpu(stage),
-        ) else {
+        let (Some(layers), Some(bytes_per_block)) =
+            (layout.stage_layers(stage), layout.bytes_per_block_per_gpu(stage))
+        else {
             return Err(PageError::Stage { stage, stages });
         };
         if bytes_per_block.checked_mul(u64::from(num_blocks)).is_none() {
-            return Err(PageError::ArenaTooLarge {
-                num_blocks,
-                bytes_per_block,
-            });
+            return Err(PageError::ArenaTooLarge { num_blocks, bytes_per_block });
         }
         Ok(Self {
             order,
@@ -233,11 +229,7 @@ impl PageLayout {
     /// [`PageError::OutOfBounds`] if there is no such block.
     pub fn block_runs(&self, block: u32) -> Result<BlockRuns, PageError> {
         self.check(Index::Block, block, self.num_blocks)?;
-        Ok(BlockRuns {
-            pages: *self,
-            block,
-            next: 0,
-        })
+        Ok(BlockRuns { pages: *self, block, next: 0 })
     }
 
     /// The pieces to copy so that `destination` holds what `source` holds.
@@ -277,11 +269,8 @@ impl PageLayout {
     /// does not.
     const fn part_start(&self, block: u32, layer: u32, part: u32) -> u64 {
         let (block, layer, part) = (block as u64, layer as u64, part as u64);
-        let (blocks, layers, parts) = (
-            self.num_blocks as u64,
-            self.layers as u64,
-            self.parts as u64,
-        );
+        let (blocks, layers, parts) =
+            (self.num_blocks as u64, self.layers as u64, self.parts as u64);
         let index = match self.order {
             PageOrder::PartFirst => (layer * parts + part) * blocks + block,
             PageOrder::BlockFirst | PageOrder::BlockFirstHeadsOuter => {
@@ -316,11 +305,7 @@ impl PageLayout {
         if value < bound {
             Ok(())
         } else {
-            Err(PageError::OutOfBounds {
-                index: index.name(),
-                value,
-                bound,
-            })
+            Err(PageError::OutOfBounds { index: index.name(), value, bound })
         }
     }
 }

@@ -41,31 +41,18 @@ impl fmt::Display for PageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stage { stage, stages } => {
-                write!(
-                    f,
-                    "there is no pipeline stage {stage}; the layout has {stages}, from 0"
-                )
+                write!(f, "there is no pipeline stage {stage}; the layout has {stages}, from 0")
             }
-            Self::ArenaTooLarge {
-                num_blocks,
-                bytes_per_block,
-            } => write!(
+            Self::ArenaTooLarge { num_blocks, bytes_per_block } => write!(
                 f,
                 "{num_blocks} blocks of {bytes_per_block} bytes exceed 2^64 bytes; lower num_blocks"
             ),
-            Self::OutOfBounds {
-                index,
-                value,
-                bound,
-            } => {
-                write!(
-                    f,
-                    "{index} {value} is out of bounds; it must be below {bound}"
-                )
+            Self::OutOfBounds { index, value, bound } => {
+                write!(f, "{index} {value} is out of bounds; it must be below {bound}")
             }
-            Self::NoSuchPart {
-                part: PagePart::Latent,
-            } => f.write_str("grouped attention has no latent part; ask for Key or Value"),
+            Self::NoSuchPart { part: PagePart::Latent } => {
+                f.write_str("grouped attention has no latent part; ask for Key or Value")
+            }
             Self::NoSuchPart { part } => {
                 write!(f, "latent attention has no {part:?} part; ask for Latent")
             }

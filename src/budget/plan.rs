@@ -48,10 +48,7 @@ impl Budget {
     /// Bytes that no block uses, on all GPUs: remainders and unevenness.
     #[must_use]
     pub fn stranded_bytes(&self) -> u128 {
-        self.ranks
-            .iter()
-            .map(|rank| u128::from(rank.stranded_bytes()))
-            .sum()
+        self.ranks.iter().map(|rank| u128::from(rank.stranded_bytes())).sum()
     }
 }
 
@@ -139,10 +136,8 @@ pub fn plan(
             limiting = *rank;
         }
     }
-    let num_blocks =
-        u32::try_from(limiting.num_blocks_alone).map_err(|_| PlanError::TooManyBlocks {
-            num_blocks: limiting.num_blocks_alone,
-        })?;
+    let num_blocks = u32::try_from(limiting.num_blocks_alone)
+        .map_err(|_| PlanError::TooManyBlocks { num_blocks: limiting.num_blocks_alone })?;
     for rank in &mut ranks {
         rank.uneven_bytes = (rank.num_blocks_alone - u64::from(num_blocks)) * rank.bytes_per_block;
     }
@@ -150,13 +145,7 @@ pub fn plan(
     let block_size = layout.block_size();
     let num_tokens = u64::from(num_blocks) * u64::from(block_size);
     if let Some(max_model_len) = max_model_len.filter(|length| *length > num_tokens) {
-        return Err(model_len_error(
-            max_model_len,
-            num_blocks,
-            num_tokens,
-            block_size,
-            &ranks,
-        ));
+        return Err(model_len_error(max_model_len, num_blocks, num_tokens, block_size, &ranks));
     }
     let blocks_per_request = max_model_len.map(|length| length.div_ceil(u64::from(block_size)));
     let max_concurrency = blocks_per_request.map(|needed| f64::from(num_blocks) / needed as f64);
@@ -176,11 +165,7 @@ pub fn plan(
         );
         derivation.push(
             "full-length requests at once",
-            format!(
-                "{} blocks / {} blocks",
-                Grouped(num_blocks.into()),
-                Grouped(needed)
-            ),
+            format!("{} blocks / {} blocks", Grouped(num_blocks.into()), Grouped(needed)),
             Value::Requests(concurrency),
         );
     }
@@ -189,11 +174,7 @@ pub fn plan(
         num_blocks,
         block_size,
         num_tokens,
-        bytes_per_block_per_gpu: ranks
-            .iter()
-            .map(|rank| rank.bytes_per_block)
-            .max()
-            .unwrap_or(0),
+        bytes_per_block_per_gpu: ranks.iter().map(|rank| rank.bytes_per_block).max().unwrap_or(0),
         max_concurrency,
         longest_model_len: num_tokens,
         ranks,
@@ -205,11 +186,7 @@ pub fn plan(
 fn check_rank_counts(expected: u32, memory: &Memory) -> Result<(), PlanError> {
     let check = |part, values: &PerRank<u64>| match values {
         PerRank::Each(list) if list.len() as u64 != u64::from(expected) => {
-            Err(PlanError::WrongRankCount {
-                part,
-                expected,
-                found: list.len(),
-            })
+            Err(PlanError::WrongRankCount { part, expected, found: list.len() })
         }
         _ => Ok(()),
     };
@@ -244,11 +221,7 @@ fn rank_alone(layout: &KvLayout, memory: &Memory, rank: u32) -> Result<RankBudge
         Memory::Gpu(gpu) => left_for_kv(gpu, rank, bytes_per_block)?,
     };
     if kv_bytes < bytes_per_block {
-        return Err(PlanError::NotOneBlock {
-            rank,
-            kv_bytes,
-            bytes_per_block,
-        });
+        return Err(PlanError::NotOneBlock { rank, kv_bytes, bytes_per_block });
     }
     Ok(RankBudget {
         rank,
@@ -280,11 +253,7 @@ fn left_for_kv(gpu: &GpuMemory, rank: u32, bytes_per_block: u64) -> Result<u64, 
     if let Some(free) = &gpu.free_bytes {
         let free_bytes = at(free, rank);
         if free_bytes > total_bytes {
-            return Err(PlanError::MoreFreeThanTotal {
-                rank,
-                free_bytes,
-                total_bytes,
-            });
+            return Err(PlanError::MoreFreeThanTotal { rank, free_bytes, total_bytes });
         }
         if requested_bytes > free_bytes {
             return Err(PlanError::NotFreeAtStart {
@@ -320,9 +289,7 @@ fn model_len_error(
     let short_by_bytes = ranks
         .iter()
         .map(|rank| {
-            needed_blocks
-                .saturating_mul(rank.bytes_per_block)
-                .saturating_sub(rank.kv_bytes)
+            needed_blocks.saturating_mul(rank.bytes_per_block).saturating_sub(rank.kv_bytes)
         })
         .max()
         .unwrap_or(0);

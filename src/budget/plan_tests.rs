@@ -6,10 +6,7 @@ use proptest::prelude::*;
 
 /// 12.58 GiB, rounded down.
 const POOL_BYTES: u64 = 13_507_672_145;
-const QWEN3_32B: Attention = Attention::Grouped {
-    kv_heads: 8,
-    head_size: 128,
-};
+const QWEN3_32B: Attention = Attention::Grouped { kv_heads: 8, head_size: 128 };
 
 fn layout(dtype: KvDtype, tp: u32, pp: u32) -> KvLayout {
     KvLayout::builder(64, QWEN3_32B, dtype)
@@ -95,37 +92,17 @@ fn uneven_gpus_strand_whole_blocks_and_a_remainder() {
     let memory = Memory::KvBytes(PerRank::Each(vec![10 * block + 7, 8 * block + 3]));
     let budget = plan(&layout(KvDtype::Fp8E4m3, 2, 1), &memory, None).expect("fits");
     assert_eq!(budget.num_blocks, 8);
-    assert_eq!(
-        (
-            budget.ranks[0].uneven_bytes,
-            budget.ranks[0].remainder_bytes
-        ),
-        (2 * block, 7)
-    );
-    assert_eq!(
-        (
-            budget.ranks[1].uneven_bytes,
-            budget.ranks[1].remainder_bytes
-        ),
-        (0, 3)
-    );
-    let blocks = budget
-        .derivation
-        .lines()
-        .iter()
-        .find(|line| line.name == "blocks");
+    assert_eq!((budget.ranks[0].uneven_bytes, budget.ranks[0].remainder_bytes), (2 * block, 7));
+    assert_eq!((budget.ranks[1].uneven_bytes, budget.ranks[1].remainder_bytes), (0, 3));
+    let blocks = budget.derivation.lines().iter().find(|line| line.name == "blocks");
     assert!(blocks.expect("line").formula.contains("GPU 1 bounds"));
 }
 
 #[test]
 fn the_stage_with_most_layers_bounds_the_pool() {
     // 64 layers in 3 stages: 21, 22, 21; a block of a layer is 2 x 8 x 128 x 16 = 32 KiB.
-    let budget = plan(
-        &layout(KvDtype::Fp8E4m3, 1, 3),
-        &Memory::kv_bytes_per_gpu(1 << 30),
-        None,
-    )
-    .expect("fits");
+    let budget = plan(&layout(KvDtype::Fp8E4m3, 1, 3), &Memory::kv_bytes_per_gpu(1 << 30), None)
+        .expect("fits");
     assert_eq!(budget.bytes_per_block_per_gpu, 22 * 32_768);
     assert_eq!(u64::from(budget.num_blocks), (1 << 30) / (22 * 32_768));
     assert_eq!(budget.ranks[1].uneven_bytes, 0);
@@ -134,15 +111,8 @@ fn the_stage_with_most_layers_bounds_the_pool() {
 
 #[test]
 fn no_room_says_what_is_missing() {
-    let memory = GpuMemory {
-        weights_bytes: PerRank::Same(23 << 30),
-        ..gpu(24 << 30, 0.95)
-    };
-    let error = plan(
-        &layout(KvDtype::Fp8E4m3, 2, 1),
-        &Memory::Gpu(memory.clone()),
-        None,
-    );
+    let memory = GpuMemory { weights_bytes: PerRank::Same(23 << 30), ..gpu(24 << 30, 0.95) };
+    let error = plan(&layout(KvDtype::Fp8E4m3, 2, 1), &Memory::Gpu(memory.clone()), None);
     let short = (23 << 30) - 24_481_313_588 + (1 << 20);
     let error = error.expect_err("weights fill the GPU");
     assert!(
@@ -150,42 +120,25 @@ fn no_room_says_what_is_missing() {
         "{error:?}"
     );
     // Given exactly what it is short by, one block fits.
-    let enough = GpuMemory {
-        weights_bytes: PerRank::Same((23 << 30) - short),
-        ..memory
-    };
+    let enough = GpuMemory { weights_bytes: PerRank::Same((23 << 30) - short), ..memory };
     let budget = plan(&layout(KvDtype::Fp8E4m3, 2, 1), &Memory::Gpu(enough), None).expect("one");
     assert_eq!(budget.num_blocks, 1);
 }
 
 #[test]
 fn memory_that_is_in_use_at_start() {
-    let memory = GpuMemory {
-        free_bytes: Some(PerRank::Same(22 << 30)),
-        ..gpu(24 << 30, 0.95)
-    };
+    let memory = GpuMemory { free_bytes: Some(PerRank::Same(22 << 30)), ..gpu(24 << 30, 0.95) };
     let error = plan(&layout(KvDtype::Fp8E4m3, 2, 1), &Memory::Gpu(memory), None)
         .expect_err("22 GiB are less than 22.8");
-    assert!(
-        matches!(error, PlanError::NotFreeAtStart { rank: 0, .. }),
-        "{error:?}"
-    );
-    assert!(
-        error
-            .to_string()
-            .contains("lower gpu_memory_utilization to 0.916"),
-        "{error}"
-    );
+    assert!(matches!(error, PlanError::NotFreeAtStart { rank: 0, .. }), "{error:?}");
+    assert!(error.to_string().contains("lower gpu_memory_utilization to 0.916"), "{error}");
     assert!(!error.is_bad_input());
 }
 
 #[test]
 fn contradictory_input_is_told_apart() {
     let layout = layout(KvDtype::Fp8E4m3, 2, 1);
-    let more_free = GpuMemory {
-        free_bytes: Some(PerRank::Same(25 << 30)),
-        ..gpu(24 << 30, 0.9)
-    };
+    let more_free = GpuMemory { free_bytes: Some(PerRank::Same(25 << 30)), ..gpu(24 << 30, 0.9) };
     let three = Memory::KvBytes(PerRank::Each(vec![1 << 30; 3]));
     for (memory, length) in [
         (three, None),
@@ -206,24 +159,10 @@ fn too_little_and_too_much() {
     let error = plan(&layout, &Memory::kv_bytes_per_gpu((1 << 20) - 1), None);
     assert!(matches!(error, Err(PlanError::NotOneBlock { rank: 0, .. })));
     let error = plan(&layout, &Memory::kv_bytes_per_gpu(u64::MAX), None);
-    assert!(matches!(
-        error,
-        Err(PlanError::TooManyBlocks {
-            num_blocks: 17_592_186_044_415
-        })
-    ));
-    let memory = GpuMemory {
-        weights_bytes: PerRank::Same(u64::MAX),
-        ..gpu(1 << 30, 0.9)
-    };
-    let memory = GpuMemory {
-        activation_bytes: PerRank::Same(u64::MAX),
-        ..memory
-    };
-    assert!(matches!(
-        plan(&layout, &Memory::Gpu(memory), None),
-        Err(PlanError::NoRoom { .. })
-    ));
+    assert!(matches!(error, Err(PlanError::TooManyBlocks { num_blocks: 17_592_186_044_415 })));
+    let memory = GpuMemory { weights_bytes: PerRank::Same(u64::MAX), ..gpu(1 << 30, 0.9) };
+    let memory = GpuMemory { activation_bytes: PerRank::Same(u64::MAX), ..memory };
+    assert!(matches!(plan(&layout, &Memory::Gpu(memory), None), Err(PlanError::NoRoom { .. })));
 }
 
 proptest! {

@@ -19,15 +19,28 @@ struct Stroke {
 
 /// All ink that was ever used.
 #[derive(Debug, Default)]
-pub(crate) struct Inkwell(Vec<Stroke>);
+pub(crate) struct Inkwell {
+    strokes: Vec<Stroke>,
+    /// Those that follow each of them.
+    after: Vec<Vec<Ink>>,
+    /// Those that follow none.
+    first: Vec<Ink>,
+}
 
 impl Inkwell {
     fn dip(&mut self, stroke: Stroke) -> Ink {
-        if let Some(at) = self.0.iter().position(|known| *known == stroke) {
-            return Ink(at);
+        let siblings = match stroke.before {
+            Some(Ink(before)) => &mut self.after[before],
+            None => &mut self.first,
+        };
+        if let Some(known) = siblings.iter().find(|ink| self.strokes[ink.0] == stroke) {
+            return *known;
         }
-        self.0.push(stroke);
-        Ink(self.0.len() - 1)
+        let ink = Ink(self.strokes.len());
+        siblings.push(ink);
+        self.strokes.push(stroke);
+        self.after.push(Vec::new());
+        ink
     }
 
     /// The ink of each of `tokens`, which follow the tokens in `written`.

@@ -49,8 +49,6 @@ pub(crate) struct Seq {
     pub(crate) step: Option<OpenStep>,
     /// A collision broke its chain.
     pub(crate) private: bool,
-    /// Tokens known when it was admitted or last filled a block.
-    pub(crate) announced: usize,
 }
 
 impl Seq {
@@ -202,7 +200,6 @@ impl Naive {
             hints: Vec::new(),
             step: None,
             private: false,
-            announced: prompt.len(),
         });
     }
 

@@ -72,14 +72,13 @@ impl Naive {
     }
 
     /// Whether a running sequence will commit this very block: `true` where it is its
-    /// next one, and was known when the sequence was admitted or last filled a block. The
-    /// manager need not notice others.
+    /// next one. The manager need not notice those further on.
     fn being_computed(&self, wanted: Ink, cached: usize) -> Option<bool> {
         let end = cached + self.block_size;
         let computing = self.seqs.iter().filter(|seq| {
             let knows = seq.ink.get(end - 1) == Some(&wanted);
             seq.epoch == self.epoch && !seq.private && seq.computed < end && knows
         });
-        computing.map(|seq| seq.computed >= cached && seq.announced >= end).max()
+        computing.map(|seq| seq.computed >= cached).max()
     }
 }

@@ -31,9 +31,6 @@ pub(crate) struct Rank {
     pub(crate) until_ms: u64,
 }
 
-/// Whether hints that fit are never refused; see tests/retention_bound.rs.
-const REFUSALS_ARE_EXACT: bool = false;
-
 const DEFAULT: Rank = Rank { class: DEFAULT_PRIORITY as i16, until_ms: 0 };
 
 impl Rank {
@@ -106,11 +103,7 @@ impl Naive {
             ranks = self.ranks(&seq, false);
             self.counts.refused_retentions += 1;
         } else {
-            assert!(!refused || !REFUSALS_ARE_EXACT, "refused hints that fit");
-            if refused {
-                ranks = self.ranks(&seq, false);
-                self.counts.refused_retentions += 1;
-            }
+            assert!(!refused, "refused hints that fit");
         }
         for (id, rank) in ranks {
             let (event, unused) = (self.tick(), self.refs(id) == 0);

@@ -5,7 +5,7 @@
 //! garbage. After each operation every slot that a sequence or a hit may read is checked.
 
 use super::naive::{Counts, Naive, OpenStep, Published};
-use super::ops::{Op, Setup};
+use super::ops::{Op, Setup, repeat};
 use super::pages::Pages;
 use super::release::{Keep, Rank};
 use super::who::Who;
@@ -20,6 +20,7 @@ pub(crate) struct Rig<H: BlockHasher> {
     /// Whether the hasher collides: then which blocks `commit` published is observed,
     /// not predicted.
     weak: bool,
+    scale: usize,
     freed: Vec<SeqId>,
 }
 
@@ -64,6 +65,7 @@ impl<H: BlockHasher> Rig<H> {
             },
             pages: Pages::new(num_blocks, setup.block_size),
             weak,
+            scale: setup.scale(),
             freed: Vec::new(),
         }
     }
@@ -78,10 +80,10 @@ impl<H: BlockHasher> Rig<H> {
     pub(crate) fn act(&mut self, op: &Op) -> bool {
         match op {
             Op::Admit { prompt, who } => {
-                self.admit(&prompt.to_tokens(), *who, false);
+                self.admit(&prompt.to_tokens(self.scale), *who, false);
             }
             Op::Readmit { prompt, who } => {
-                self.admit(&prompt.to_tokens(), *who, true);
+                self.admit(&prompt.to_tokens(self.scale), *who, true);
             }
             Op::Advance { ms } => self.advance(*ms),
             Op::Invalidate => {
@@ -109,12 +111,12 @@ impl<H: BlockHasher> Rig<H> {
             }
             Op::Reserve { seq, tokens, lookahead } => {
                 if let Some(at) = pick(*seq) {
-                    self.reserve(at, *tokens, *lookahead);
+                    self.reserve(at, self.scaled(*tokens), self.scaled(*lookahead));
                 }
             }
             Op::Commit { seq, tokens } => {
                 if let Some(at) = pick(*seq) {
-                    self.commit(at, *tokens);
+                    self.commit(at, self.scaled(*tokens));
                 }
             }
             Op::Revert { seq } => {
@@ -133,10 +135,11 @@ impl<H: BlockHasher> Rig<H> {
             }
             Op::Extend { seq, tokens } => {
                 if let Some(at) = pick(*seq) {
+                    let tokens = repeat(tokens.iter().copied(), self.scale);
                     let errors = self.model.append_errors(at, tokens.len());
                     let id = self.model.seqs[at].id;
-                    if self.call(errors, |kv| kv.extend(id, tokens)).is_some() {
-                        self.model.append(at, tokens);
+                    if self.call(errors, |kv| kv.extend(id, &tokens)).is_some() {
+                        self.model.append(at, &tokens);
                     }
                 }
             }
@@ -157,11 +160,16 @@ impl<H: BlockHasher> Rig<H> {
             }
             Op::Retain { seq, start, tokens, keep } => {
                 if let Some(at) = pick(*seq) {
-                    self.retain(at, *start, *tokens, *keep);
+                    self.retain(at, self.scaled(*start), self.scaled(*tokens), *keep);
                 }
             }
             _ => unreachable!("not about one sequence"),
         }
+    }
+
+    /// A number of tokens drawn for small blocks, for the blocks of this rig.
+    fn scaled(&self, tokens: usize) -> usize {
+        tokens.saturating_mul(self.scale)
     }
 
     /// Makes a call that must answer one of `errors`, or `Ok` if there are none, and
@@ -201,7 +209,7 @@ impl<H: BlockHasher> Rig<H> {
     }
 
     pub(crate) fn admit(&mut self, prompt: &[u32], who: u8, again: bool) -> Option<Admission> {
-        let (who, identity) = (Who::nth(who), Who::nth(who).identity());
+        let (who, identity) = (Who::nth(who, self.scale), Who::nth(who, self.scale).identity());
         let ink = self.model.ink_of(prompt, &who);
         let hit = self.model.hit(&ink);
         let cached = hit.len() * self.model.block_size;
@@ -282,9 +290,6 @@ impl<H: BlockHasher> Rig<H> {
         let full = seq.computed / size..(seq.computed + tokens) / size;
         seq.computed += tokens;
         seq.step = None;
-        if !full.is_empty() {
-            seq.announced = seq.known.len();
-        }
         self.model.counts.committed_tokens += tokens as u64;
         let (mut published, mut duplicate) = (0, 0);
         for position in full {

@@ -27,8 +27,8 @@ pub(crate) const KINDS: u8 = 10;
 
 impl Who {
     /// A few identities that differ in one thing or two. Small numbers are simple, so
-    /// that failing cases shrink to no identity.
-    pub(crate) fn nth(n: u8) -> Who {
+    /// that failing cases shrink to no identity. Media take `scale` times their tokens.
+    pub(crate) fn nth(n: u8, scale: usize) -> Who {
         let mut who = Who::default();
         match n {
             1 => who.salt = Some("a"),
@@ -41,6 +41,9 @@ impl Who {
             8 => (who.salt, who.adapter) = (Some("a"), Some("a")),
             9 => who.media = vec![("image", 1..6), ("picture", 2..3), ("sound", 7..8)],
             _ => {}
+        }
+        for (_, tokens) in &mut who.media {
+            *tokens = tokens.start * scale..tokens.end * scale;
         }
         who
     }

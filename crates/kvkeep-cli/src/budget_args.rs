@@ -127,18 +127,12 @@ impl BudgetArgs {
             .build()?;
         let memory = self.memory(&mut warnings)?;
         let budget = plan(&layout, &memory, self.max_model_len)?;
-        Ok(Plan {
-            budget,
-            layout,
-            model,
-            warnings,
-        })
+        Ok(Plan { budget, layout, model, warnings })
     }
 
     fn kv_dtype(&self, model: &ModelSpec) -> Result<KvDtype, Error> {
         let parse = |flag, name: &str| {
-            name.parse::<KvDtype>()
-                .map_err(|error| Error::Input(format!("{flag}: {error}")))
+            name.parse::<KvDtype>().map_err(|error| Error::Input(format!("{flag}: {error}")))
         };
         match (self.kv_cache_dtype.as_deref(), self.dtype.as_deref()) {
             (Some("auto") | None, Some("auto") | None) => model.dtype.ok_or_else(|| {

@@ -11,9 +11,7 @@ const MAX_FRACTION_DIGITS: usize = 15;
 /// `KiB`/`MiB`/`GiB`/`TiB` are powers of 1024, `KB`/`MB`/`GB`/`TB` powers of 1000, in any
 /// case. A single letter is read as vLLM reads it: `G` is binary, `g` decimal.
 pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
-    let unit_start = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let unit_start = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_start);
     let multiplier = byte_multiplier(unit.trim()).ok_or_else(|| {
         format!("unknown unit {unit:?}; use B, KiB, MiB, GiB, TiB or KB, MB, GB, TB")
@@ -23,9 +21,7 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
 
 /// Parses a number of tokens: `32768`, or as vLLM reads it `32k` (decimal) and `32K` (binary).
 pub(crate) fn parse_tokens(text: &str) -> Result<u64, String> {
-    let unit_start = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let unit_start = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_start);
     let multiplier = letter_multiplier(unit)
         .ok_or_else(|| format!("unknown unit {unit:?}; use k or m (decimal), K or M (binary)"))?;
@@ -75,17 +71,11 @@ fn scaled(number: &str, multiplier: u64) -> Result<u64, String> {
         return Err(format!("{number:?} has a fraction; name a unit or drop it"));
     }
     if fraction.len() > MAX_FRACTION_DIGITS {
-        return Err(format!(
-            "more than {MAX_FRACTION_DIGITS} digits after the point"
-        ));
+        return Err(format!("more than {MAX_FRACTION_DIGITS} digits after the point"));
     }
     let too_large = || format!("{number} is too large");
-    let digits: u128 = format!("{whole}{fraction}")
-        .parse()
-        .map_err(|_| too_large())?;
-    let product = digits
-        .checked_mul(u128::from(multiplier))
-        .ok_or_else(too_large)?;
+    let digits: u128 = format!("{whole}{fraction}").parse().map_err(|_| too_large())?;
+    let product = digits.checked_mul(u128::from(multiplier)).ok_or_else(too_large)?;
     let scale = 10_u128.pow(fraction.len() as u32);
     u64::try_from(product / scale).map_err(|_| too_large())
 }

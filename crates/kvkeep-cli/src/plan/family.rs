@@ -89,16 +89,12 @@ mod tests {
 
     #[test]
     fn a_parser_of_another_family_is_pointed_out() {
-        let remark = Family::Qwen3
-            .parser_remark("hermes")
-            .expect("hermes on Qwen3");
+        let remark = Family::Qwen3.parser_remark("hermes").expect("hermes on Qwen3");
         assert!(remark.contains("use --tool-call-parser qwen3"), "{remark}");
         // Qwen3-Coder writes XML, Qwen3 JSON.
         assert!(Family::Qwen3.parser_remark("qwen3_coder").is_some());
         assert!(Family::Qwen3Coder.parser_remark("qwen3_coder").is_none());
-        let remark = Family::Llama3
-            .parser_remark("mistral")
-            .expect("mistral on Llama 3");
+        let remark = Family::Llama3.parser_remark("mistral").expect("mistral on Llama 3");
         assert!(remark.contains("llama3_json"), "{remark}");
     }
 

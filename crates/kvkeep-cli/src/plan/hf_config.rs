@@ -9,11 +9,7 @@ use std::path::Path;
 
 /// Reads a `config.json`, or the one in a folder.
 pub(super) fn read(path: &Path) -> Result<ModelSpec, Error> {
-    let file = if path.is_dir() {
-        path.join("config.json")
-    } else {
-        path.to_owned()
-    };
+    let file = if path.is_dir() { path.join("config.json") } else { path.to_owned() };
     let shown = file.display().to_string();
     let text = std::fs::read_to_string(&file)
         .map_err(|error| Error::Input(format!("cannot read {shown}: {error}")))?;
@@ -24,16 +20,12 @@ pub(super) fn read(path: &Path) -> Result<ModelSpec, Error> {
 
 fn parse(config: &Value, name: &str) -> Result<ModelSpec, String> {
     // Models with image or audio encoders keep the language model one level down.
-    let text = config
-        .get("text_config")
-        .filter(|value| value.is_object())
-        .unwrap_or(config);
+    let text = config.get("text_config").filter(|value| value.is_object()).unwrap_or(config);
     let layers = required(text, "num_hidden_layers")?;
     let attention = match optional(text, "kv_lora_rank")? {
-        Some(latent_size) => Attention::Latent {
-            latent_size,
-            rope_size: required(text, "qk_rope_head_dim")?,
-        },
+        Some(latent_size) => {
+            Attention::Latent { latent_size, rope_size: required(text, "qk_rope_head_dim")? }
+        }
         None => grouped(text)?,
     };
     let model_type = text.get("model_type").or_else(|| config.get("model_type"));
@@ -63,10 +55,7 @@ fn grouped(text: &Value) -> Result<Attention, String> {
             hidden / heads
         }
     };
-    Ok(Attention::Grouped {
-        kv_heads,
-        head_size,
-    })
+    Ok(Attention::Grouped { kv_heads, head_size })
 }
 
 fn required(config: &Value, key: &str) -> Result<u32, String> {
@@ -87,10 +76,7 @@ fn optional(config: &Value, key: &str) -> Result<Option<u32>, String> {
 
 /// vLLM runs float32 models with a 16-bit cache, so float32 reads as float16 here too.
 fn dtype(config: &Value) -> Option<KvDtype> {
-    let name = config
-        .get("torch_dtype")
-        .or_else(|| config.get("dtype"))?
-        .as_str()?;
+    let name = config.get("torch_dtype").or_else(|| config.get("dtype"))?.as_str()?;
     match name {
         "float32" => Some(KvDtype::Fp16),
         _ => name.parse().ok(),
@@ -102,10 +88,7 @@ fn warnings(text: &Value) -> Vec<String> {
     let upper_bound = "the plan treats every layer as full attention, so its bytes per token are \
                        an upper bound";
     if let Some(types) = text.get("layer_types").and_then(Value::as_array) {
-        let other = types
-            .iter()
-            .filter(|kind| kind.as_str() != Some("full_attention"))
-            .count();
+        let other = types.iter().filter(|kind| kind.as_str() != Some("full_attention")).count();
         if other > 0 {
             return vec![format!(
                 "{other} of {} layers are not full attention; {upper_bound}",
@@ -119,9 +102,7 @@ fn warnings(text: &Value) -> Vec<String> {
     let switched_off = text.get("use_sliding_window").and_then(Value::as_bool) == Some(false);
     match window {
         Some(window) if !switched_off => {
-            vec![format!(
-                "the model has a sliding window of {window} tokens; {upper_bound}"
-            )]
+            vec![format!("the model has a sliding window of {window} tokens; {upper_bound}")]
         }
         _ => Vec::new(),
     }
@@ -140,25 +121,13 @@ mod tests {
             "torch_dtype": "bfloat16", "sliding_window": null, "use_sliding_window": false,
         });
         let model = parse(&config, "x").expect("valid");
-        assert_eq!(
-            model.attention,
-            Attention::Grouped {
-                kv_heads: 8,
-                head_size: 128
-            }
-        );
+        assert_eq!(model.attention, Attention::Grouped { kv_heads: 8, head_size: 128 });
         assert_eq!((model.layers, model.family), (64, Family::Qwen3));
         assert_eq!(model.dtype, Some(KvDtype::Bf16));
         assert!(model.warnings.is_empty());
         config["head_dim"] = Value::Null;
         let model = parse(&config, "x").expect("valid");
-        assert_eq!(
-            model.attention,
-            Attention::Grouped {
-                kv_heads: 8,
-                head_size: 80
-            }
-        );
+        assert_eq!(model.attention, Attention::Grouped { kv_heads: 8, head_size: 80 });
     }
 
     #[test]
@@ -168,13 +137,7 @@ mod tests {
             "sliding_window": 1024,
         }});
         let model = parse(&config, "x").expect("valid");
-        assert_eq!(
-            model.attention,
-            Attention::Grouped {
-                kv_heads: 4,
-                head_size: 16
-            }
-        );
+        assert_eq!(model.attention, Attention::Grouped { kv_heads: 4, head_size: 16 });
         assert_eq!(model.dtype, Some(KvDtype::Fp16));
         assert!(model.warnings[0].contains("upper bound"));
     }
@@ -184,13 +147,7 @@ mod tests {
         let config = json!({ "model_type": "deepseek_v3", "num_hidden_layers": 61,
             "num_attention_heads": 128, "kv_lora_rank": 512, "qk_rope_head_dim": 64 });
         let model = parse(&config, "x").expect("valid");
-        assert_eq!(
-            model.attention,
-            Attention::Latent {
-                latent_size: 512,
-                rope_size: 64
-            }
-        );
+        assert_eq!(model.attention, Attention::Latent { latent_size: 512, rope_size: 64 });
     }
 
     #[test]

@@ -62,12 +62,7 @@ pub(crate) struct Args {
     profile: Option<PathBuf>,
 
     /// The Compose service to read, when several run vLLM
-    #[arg(
-        long,
-        value_name = "NAME",
-        requires = "profile",
-        help_heading = "Profile"
-    )]
+    #[arg(long, value_name = "NAME", requires = "profile", help_heading = "Profile")]
     service: Option<String>,
 
     /// Output format
@@ -77,20 +72,14 @@ pub(crate) struct Args {
 
 fn long_help() -> String {
     let names: Vec<&str> = presets::names().collect();
-    let lines: Vec<String> = names
-        .chunks(4)
-        .map(|chunk| format!("  {}", chunk.join(", ")))
-        .collect();
+    let lines: Vec<String> =
+        names.chunks(4).map(|chunk| format!("  {}", chunk.join(", "))).collect();
     format!("Model presets:\n{}\n\n{EXAMPLES}", lines.join(",\n"))
 }
 
 /// Runs the subcommand.
 pub(crate) fn run(args: Args) -> ExitCode {
-    match make_plan(
-        args.budget,
-        args.profile.as_deref(),
-        args.service.as_deref(),
-    ) {
+    match make_plan(args.budget, args.profile.as_deref(), args.service.as_deref()) {
         Ok(plan) => {
             for warning in &plan.warnings {
                 eprintln!("warning: {warning}");
@@ -129,11 +118,7 @@ fn make_plan(
     let planned = if problems.is_empty() {
         flags.plan()
     } else {
-        Err(Error::Input(format!(
-            "{}: {}",
-            path.display(),
-            problems.join("\n       ")
-        )))
+        Err(Error::Input(format!("{}: {}", path.display(), problems.join("\n       "))))
     };
     match planned {
         Ok(mut plan) => {
@@ -153,11 +138,7 @@ fn make_plan(
 /// A preset, a model id that maps to one, or the path of a config.json or its folder.
 pub(crate) fn resolve_model(name: &str) -> Result<ModelSpec, Error> {
     let path = Path::new(name);
-    if path.exists()
-        || path
-            .extension()
-            .is_some_and(|extension| extension == "json")
-    {
+    if path.exists() || path.extension().is_some_and(|extension| extension == "json") {
         return hf_config::read(path);
     }
     presets::find(name).ok_or_else(|| {

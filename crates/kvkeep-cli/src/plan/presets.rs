@@ -22,15 +22,7 @@ const fn grouped(
     kv_heads: u32,
     head_size: u32,
 ) -> Preset {
-    Preset {
-        name,
-        family,
-        layers,
-        attention: Attention::Grouped {
-            kv_heads,
-            head_size,
-        },
-    }
+    Preset { name, family, layers, attention: Attention::Grouped { kv_heads, head_size } }
 }
 
 /// The MLA shape that DeepSeek's models and their relatives share.
@@ -39,10 +31,7 @@ const fn latent(name: &'static str, family: Family, layers: u32) -> Preset {
         name,
         family,
         layers,
-        attention: Attention::Latent {
-            latent_size: 512,
-            rope_size: 64,
-        },
+        attention: Attention::Latent { latent_size: 512, rope_size: 64 },
     }
 }
 

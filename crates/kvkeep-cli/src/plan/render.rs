@@ -12,18 +12,12 @@ pub(super) fn table(plan: &Plan) -> String {
     let mut rows = vec![
         ("blocks", Value::Blocks(budget.num_blocks.into()).amount()),
         ("tokens", Value::Tokens(budget.num_tokens).amount()),
-        (
-            "bytes per block per GPU",
-            bytes(budget.bytes_per_block_per_gpu),
-        ),
+        ("bytes per block per GPU", bytes(budget.bytes_per_block_per_gpu)),
     ];
     if let Some(concurrency) = budget.max_concurrency {
         rows.push(("full-length requests at once", format!("{concurrency:.2}")));
     }
-    rows.push((
-        "longest max_model_len",
-        Value::Tokens(budget.longest_model_len).to_string(),
-    ));
+    rows.push(("longest max_model_len", Value::Tokens(budget.longest_model_len).to_string()));
     let stranded = u64::try_from(budget.stranded_bytes()).unwrap_or(u64::MAX);
     rows.push(("stranded on all GPUs", bytes(stranded)));
 
@@ -32,11 +26,7 @@ pub(super) fn table(plan: &Plan) -> String {
     for (name, value) in rows {
         let _ = writeln!(out, "  {name:<width$}  {value}");
     }
-    if budget
-        .ranks
-        .windows(2)
-        .any(|pair| !same_figures(&pair[0], &pair[1]))
-    {
+    if budget.ranks.windows(2).any(|pair| !same_figures(&pair[0], &pair[1])) {
         out.push_str(&ranks(&budget.ranks));
     }
     out.push_str("\nDerivation\n");
@@ -48,10 +38,7 @@ pub(super) fn table(plan: &Plan) -> String {
 
 fn title(plan: &Plan) -> String {
     let layout = &plan.layout;
-    let (ranks, stages) = (
-        layout.tensor_parallel_size(),
-        layout.pipeline_parallel_size(),
-    );
+    let (ranks, stages) = (layout.tensor_parallel_size(), layout.pipeline_parallel_size());
     let gpus = match layout.num_ranks() {
         1 => "1 GPU".to_owned(),
         n if stages == 1 => format!("{n} GPUs, tensor parallel"),

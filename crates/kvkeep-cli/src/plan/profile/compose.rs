@@ -7,8 +7,7 @@ use serde_yaml_ng::{Mapping, Value};
 pub(super) fn command(text: &str, wanted: Option<&str>) -> Result<Vec<String>, String> {
     let mut file: Value =
         serde_yaml_ng::from_str(text).map_err(|error| format!("not YAML: {error}"))?;
-    file.apply_merge()
-        .map_err(|error| format!("not YAML: {error}"))?;
+    file.apply_merge().map_err(|error| format!("not YAML: {error}"))?;
     let services = file
         .get("services")
         .and_then(Value::as_mapping)
@@ -21,16 +20,10 @@ pub(super) fn command(text: &str, wanted: Option<&str>) -> Result<Vec<String>, S
 
 fn pick<'a>(services: &'a Mapping, wanted: Option<&str>) -> Result<&'a Value, String> {
     let names = |services: &[(&str, &Value)]| {
-        services
-            .iter()
-            .map(|(name, _)| *name)
-            .collect::<Vec<_>>()
-            .join(", ")
+        services.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
     };
-    let all: Vec<(&str, &Value)> = services
-        .iter()
-        .filter_map(|(name, service)| Some((name.as_str()?, service)))
-        .collect();
+    let all: Vec<(&str, &Value)> =
+        services.iter().filter_map(|(name, service)| Some((name.as_str()?, service))).collect();
     if let Some(wanted) = wanted {
         return all
             .iter()
@@ -38,29 +31,21 @@ fn pick<'a>(services: &'a Mapping, wanted: Option<&str>) -> Result<&'a Value, St
             .map(|(_, service)| *service)
             .ok_or_else(|| format!("there is no service {wanted}; there are {}", names(&all)));
     }
-    let vllm: Vec<_> = all
-        .iter()
-        .copied()
-        .filter(|(_, service)| runs_vllm(service))
-        .collect();
+    let vllm: Vec<_> = all.iter().copied().filter(|(_, service)| runs_vllm(service)).collect();
     match vllm.as_slice() {
         [(_, service)] => Ok(service),
         [] => Err(format!(
             "no service runs vLLM (there are {}); pick one with --service",
             names(&all)
         )),
-        several => Err(format!(
-            "several services run vLLM; pick one with --service: {}",
-            names(several)
-        )),
+        several => {
+            Err(format!("several services run vLLM; pick one with --service: {}", names(several)))
+        }
     }
 }
 
 fn runs_vllm(service: &Value) -> bool {
-    let image = service
-        .get("image")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    let image = service.get("image").and_then(Value::as_str).unwrap_or_default();
     // The image's name without registry and tag: vllm/vllm-openai.
     image.contains("vllm")
         || ["entrypoint", "command"].iter().any(|key| {

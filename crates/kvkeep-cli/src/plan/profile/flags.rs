@@ -138,10 +138,7 @@ pub(super) fn scan(words: &[String]) -> Scan {
                 problems.push(format!("{word:?} belongs to no flag"));
             } else {
                 has_positional = true;
-                flags.push(Flag {
-                    name: "--model".to_owned(),
-                    value: word.clone(),
-                });
+                flags.push(Flag { name: "--model".to_owned(), value: word.clone() });
             }
             continue;
         }
@@ -192,11 +189,7 @@ fn known(written: &str) -> Option<(String, Kind)> {
     if written.starts_with("-O") || written.starts_with("-cc.") {
         return Some((
             "--compilation-config".to_owned(),
-            if written.contains('.') {
-                Kind::Valued
-            } else {
-                Kind::Switch
-            },
+            if written.contains('.') { Kind::Valued } else { Kind::Switch },
         ));
     }
     // --speculative-config.model sets one field of a JSON value.
@@ -212,11 +205,7 @@ fn known(written: &str) -> Option<(String, Kind)> {
         Kind::Valued
     } else if lists(LISTS, name) {
         Kind::List
-    } else if !has_field
-        && name
-            .strip_prefix("no-")
-            .is_some_and(|name| lists(SWITCHES, name))
-    {
+    } else if !has_field && name.strip_prefix("no-").is_some_and(|name| lists(SWITCHES, name)) {
         return Some((format!("--{name}"), Kind::Switch));
     } else {
         return None;
@@ -254,21 +243,13 @@ mod tests {
     use super::*;
 
     fn scan_text(text: &str) -> Scan {
-        scan(
-            &text
-                .split_whitespace()
-                .map(str::to_owned)
-                .collect::<Vec<_>>(),
-        )
+        scan(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
     }
 
     fn flags(text: &str) -> Vec<(String, String)> {
         let scan = scan_text(text);
         assert_eq!(scan.problems, [""; 0], "{text}");
-        scan.flags
-            .into_iter()
-            .map(|flag| (flag.name, flag.value))
-            .collect()
+        scan.flags.into_iter().map(|flag| (flag.name, flag.value)).collect()
     }
 
     fn pair(name: &str, value: &str) -> (String, String) {
@@ -323,10 +304,8 @@ mod tests {
 
     #[test]
     fn no_flag_is_listed_twice() {
-        let mut names: Vec<&str> = [SWITCHES, VALUED, LISTS]
-            .iter()
-            .flat_map(|table| table.split_whitespace())
-            .collect();
+        let mut names: Vec<&str> =
+            [SWITCHES, VALUED, LISTS].iter().flat_map(|table| table.split_whitespace()).collect();
         let all = names.len();
         names.sort_unstable();
         names.dedup();

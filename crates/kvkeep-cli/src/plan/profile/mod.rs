@@ -25,9 +25,7 @@ pub(super) fn read(path: &Path, service: Option<&str>) -> Result<Profile, Error>
     let shown = path.display();
     let text = std::fs::read_to_string(path)
         .map_err(|error| Error::Input(format!("cannot read {shown}: {error}")))?;
-    let is_compose = path
-        .extension()
-        .is_some_and(|end| end == "yml" || end == "yaml")
+    let is_compose = path.extension().is_some_and(|end| end == "yml" || end == "yaml")
         || text.lines().any(|line| line.trim_end() == "services:");
     let words = if is_compose {
         // As Compose does it: variables first, then words.
@@ -56,11 +54,8 @@ impl Profile {
             Vec::new()
         };
         // The utilization that a profile sets for its own memory says nothing about KV bytes.
-        let utilization = if kv_bytes.is_empty() {
-            self.flags.gpu_memory_utilization
-        } else {
-            None
-        };
+        let utilization =
+            if kv_bytes.is_empty() { self.flags.gpu_memory_utilization } else { None };
         BudgetArgs {
             model: cli.model.or(self.flags.model),
             tensor_parallel_size: cli.tensor_parallel_size.or(self.flags.tensor_parallel_size),
@@ -81,10 +76,7 @@ impl Profile {
 /// Takes what is right even when something is wrong, so that all of it is reported at once.
 fn from_words(words: &[String]) -> Profile {
     let scan = flags::scan(words);
-    let mut profile = Profile {
-        problems: scan.problems,
-        ..Profile::default()
-    };
+    let mut profile = Profile { problems: scan.problems, ..Profile::default() };
     for flag in &scan.flags {
         if let Err(problem) = take(&mut profile, flag) {
             profile.problems.push(format!("{}: {problem}", flag.name));
@@ -95,11 +87,7 @@ fn from_words(words: &[String]) -> Profile {
 
 fn take(profile: &mut Profile, flag: &Flag) -> Result<(), String> {
     let value = flag.value.as_str();
-    let number = || {
-        value
-            .parse::<u32>()
-            .map_err(|_| format!("{value:?} is not a whole number"))
-    };
+    let number = || value.parse::<u32>().map_err(|_| format!("{value:?} is not a whole number"));
     let own = &mut profile.flags;
     match flag.name.as_str() {
         "--model" => own.model = Some(value.to_owned()),
@@ -113,9 +101,7 @@ fn take(profile: &mut Profile, flag: &Flag) -> Result<(), String> {
         "--max-model-len" => own.max_model_len = Some(parse_tokens(value)?),
         "--kv-cache-memory-bytes" => own.kv_cache_memory_bytes = vec![parse_bytes(value)?],
         "--gpu-memory-utilization" => {
-            let utilization = value
-                .parse()
-                .map_err(|_| format!("{value:?} is not a number"))?;
+            let utilization = value.parse().map_err(|_| format!("{value:?} is not a number"))?;
             own.gpu_memory_utilization = Some(utilization);
         }
         "--tool-call-parser" => profile.tool_call_parser = Some(value.to_owned()),

@@ -47,9 +47,7 @@ fn closing_brace(text: &str) -> Option<usize> {
 }
 
 fn default_of(expression: &str) -> Result<String, String> {
-    let (name, default) = expression
-        .split_once('-')
-        .ok_or_else(|| no_default(expression))?;
+    let (name, default) = expression.split_once('-').ok_or_else(|| no_default(expression))?;
     let name = name.strip_suffix(':').unwrap_or(name);
     // `${NAME:?a-b}` and the like split inside their message.
     if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
@@ -59,10 +57,8 @@ fn default_of(expression: &str) -> Result<String, String> {
 }
 
 fn no_default(expression: &str) -> String {
-    let name: String = expression
-        .chars()
-        .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
-        .collect();
+    let name: String =
+        expression.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
     format!("variable {name} has no default; write ${{{name}:-value}} or put the value in")
 }
 
@@ -79,12 +75,8 @@ pub(super) fn after_serve(words: &[String]) -> Result<Vec<String>, String> {
     if let Some(script) = shell_script(words) {
         return after_serve(&split(script)?);
     }
-    let serve = words
-        .windows(2)
-        .position(|pair| is_vllm(&pair[0]) && pair[1] == "serve");
-    let module = words
-        .iter()
-        .position(|word| word == "vllm.entrypoints.openai.api_server");
+    let serve = words.windows(2).position(|pair| is_vllm(&pair[0]) && pair[1] == "serve");
+    let module = words.iter().position(|word| word == "vllm.entrypoints.openai.api_server");
     let start = match (serve, module) {
         (Some(at), _) => at + 2,
         (None, Some(at)) => at + 1,
@@ -95,9 +87,7 @@ pub(super) fn after_serve(words: &[String]) -> Result<Vec<String>, String> {
     let is_end = |word: &String| matches!(word.as_str(), "&&" | "||" | ";" | "|" | "&" | "\n");
     let is_redirection = |word: &String| word.starts_with('>') || word.starts_with("2>");
     let rest = &words[start..];
-    let end = rest
-        .iter()
-        .position(|word| is_end(word) || is_redirection(word));
+    let end = rest.iter().position(|word| is_end(word) || is_redirection(word));
     Ok(rest[..end.unwrap_or(rest.len())].to_vec())
 }
 
@@ -124,10 +114,7 @@ mod tests {
 
     #[test]
     fn defaults_are_taken_and_missing_ones_named() {
-        assert_eq!(
-            interpolate("a ${B:-c} ${D-e-f} $$x").as_deref(),
-            Ok("a c e-f $x")
-        );
+        assert_eq!(interpolate("a ${B:-c} ${D-e-f} $$x").as_deref(), Ok("a c e-f $x"));
         assert_eq!(interpolate("${A:-${B:-inner}}").as_deref(), Ok("inner"));
         for text in ["$MODEL", "${MODEL}", "${MODEL:?set-me}"] {
             let error = interpolate(text).expect_err(text);
@@ -139,10 +126,7 @@ mod tests {
     #[test]
     fn the_command_is_found() {
         let found = |text: &str| after_serve(&split(text).expect("words")).expect(text);
-        assert_eq!(
-            found("# note\nexec vllm serve \\\n  m --x 1 && echo"),
-            ["m", "--x", "1"]
-        );
+        assert_eq!(found("# note\nexec vllm serve \\\n  m --x 1 && echo"), ["m", "--x", "1"]);
         assert_eq!(found("bash -lc 'cd / && vllm serve m'"), ["m"]);
         assert_eq!(
             found("python -m vllm.entrypoints.openai.api_server --model m"),
