@@ -61,7 +61,7 @@ impl Naive {
             MissReason::DifferentExtraKeys => assert!(twin, "no such tokens with other keys"),
             // Exact for first blocks; below it compares the tokens of one of the siblings.
             _ if twin && (parent.is_none() || (siblings.len() == 1 && self.verified)) => {
-                panic!("{reason} instead of different extra keys")
+                panic!("{reason} instead of different extra keys");
             }
             MissReason::BelowBlockGranularity if self.verified => {
                 assert!(partial, "no block shares its start")

@@ -128,7 +128,7 @@ impl<H: BlockHasher> Rig<H> {
                 if let Some(at) = pick(*seq) {
                     let errors = self.model.append_errors(at, 1);
                     let id = self.model.seqs[at].id;
-                    if self.call(errors, |kv| kv.append(id, *token)).is_some() {
+                    if self.call(&errors, |kv| kv.append(id, *token)).is_some() {
                         self.model.append(at, &[*token]);
                     }
                 }
@@ -138,7 +138,7 @@ impl<H: BlockHasher> Rig<H> {
                     let tokens = repeat(tokens.iter().copied(), self.scale);
                     let errors = self.model.append_errors(at, tokens.len());
                     let id = self.model.seqs[at].id;
-                    if self.call(errors, |kv| kv.extend(id, &tokens)).is_some() {
+                    if self.call(&errors, |kv| kv.extend(id, &tokens)).is_some() {
                         self.model.append(at, &tokens);
                     }
                 }
@@ -176,7 +176,7 @@ impl<H: BlockHasher> Rig<H> {
     /// change nothing when it fails.
     fn call<T: Debug>(
         &mut self,
-        errors: Vec<Error>,
+        errors: &[Error],
         call: impl FnOnce(&mut BlockManager<H>) -> Result<T, Error>,
     ) -> Option<T> {
         if errors.is_empty() {
@@ -215,7 +215,7 @@ impl<H: BlockHasher> Rig<H> {
         let cached = hit.len() * self.model.block_size;
         assert_eq!(self.kv.longest_prefix(prompt, &identity), cached, "peek at {prompt:?}");
         let errors = self.model.admit_errors(prompt, &who);
-        let admission = self.call(errors, |kv| {
+        let admission = self.call(&errors, |kv| {
             if again { kv.readmit(prompt, &identity) } else { kv.admit(prompt, &identity) }
         })?;
         assert_eq!(admission.tokens_cached, cached, "hit of {prompt:?}");
@@ -242,7 +242,7 @@ impl<H: BlockHasher> Rig<H> {
     pub(crate) fn reserve(&mut self, at: usize, tokens: usize, lookahead: usize) -> bool {
         let errors = self.model.reserve_errors(at, tokens, lookahead);
         let (id, must_copy) = (self.model.seqs[at].id, self.model.must_copy(&self.model.seqs[at]));
-        let Some(step) = self.call(errors, |kv| kv.reserve_with_lookahead(id, tokens, lookahead))
+        let Some(step) = self.call(&errors, |kv| kv.reserve_with_lookahead(id, tokens, lookahead))
         else {
             return false;
         };
@@ -284,7 +284,7 @@ impl<H: BlockHasher> Rig<H> {
                 self.pages.write(&seq.table, token, Some(seq.ink[token]));
             }
         }
-        let Some(commit) = self.call(errors, |kv| kv.commit(id, tokens)) else { return };
+        let Some(commit) = self.call(&errors, |kv| kv.commit(id, tokens)) else { return };
         let size = self.model.block_size;
         let seq = &mut self.model.seqs[at];
         let full = seq.computed / size..(seq.computed + tokens) / size;
@@ -344,7 +344,7 @@ impl<H: BlockHasher> Rig<H> {
         let seq = &self.model.seqs[at];
         let id = seq.id;
         let errors = if seq.step.is_some() { vec![] } else { vec![Error::NoStep(id)] };
-        if self.call(errors, |kv| kv.revert(id)).is_some() {
+        if self.call(&errors, |kv| kv.revert(id)).is_some() {
             self.model.revert(at);
         }
     }
@@ -358,7 +358,7 @@ impl<H: BlockHasher> Rig<H> {
         if self.model.seqs.len() >= max {
             errors.push(Error::TooManySequences { max });
         }
-        if let Some(copy) = self.call(errors, |kv| kv.fork(id)) {
+        if let Some(copy) = self.call(&errors, |kv| kv.fork(id)) {
             let mut seq = self.model.seqs[at].clone();
             seq.id = copy;
             self.model.seqs.push(seq);
@@ -377,7 +377,7 @@ impl<H: BlockHasher> Rig<H> {
             errors.push(Error::NotDuplicate { position });
         }
         if let (Some(published), Some(found)) =
-            (self.call(errors, |kv| kv.adopt(id, position)), found)
+            (self.call(&errors, |kv| kv.adopt(id, position)), found)
         {
             let seq = &mut self.model.seqs[at];
             assert_eq!(seq.duplicates.remove(found).1, published);
@@ -388,7 +388,7 @@ impl<H: BlockHasher> Rig<H> {
     pub(crate) fn free(&mut self, at: usize, preempt: bool) {
         let id = self.model.seqs[at].id;
         let refused = self.kv.stats().refused_retentions;
-        self.call(vec![], |kv| if preempt { kv.preempt(id) } else { kv.free(id) });
+        self.call(&[], |kv| if preempt { kv.preempt(id) } else { kv.free(id) });
         self.model.free(at, self.kv.stats().refused_retentions > refused);
         self.model.counts.preemptions += u64::from(preempt);
         self.freed.push(id);
@@ -403,7 +403,7 @@ impl<H: BlockHasher> Rig<H> {
         if self.model.seqs[at].hints.len() >= kvkeep::MAX_HINTS {
             errors.push(Error::TooManyHints { max: kvkeep::MAX_HINTS });
         }
-        if self.call(errors, |kv| kv.retain(id, start..end, keep.retention())).is_some() {
+        if self.call(&errors, |kv| kv.retain(id, start..end, keep.retention())).is_some() {
             let size = self.model.block_size;
             self.model.seqs[at].hints.push((start / size..end.div_ceil(size), keep));
         }
@@ -416,7 +416,7 @@ impl<H: BlockHasher> Rig<H> {
         if passed_ms < now_ms {
             errors.push(Error::TimeWentBack { passed_ms, now_ms });
         }
-        if self.call(errors, |kv| kv.advance_time(passed_ms)).is_some() {
+        if self.call(&errors, |kv| kv.advance_time(passed_ms)).is_some() {
             self.model.advance(passed_ms);
         }
     }
@@ -426,20 +426,20 @@ impl<H: BlockHasher> Rig<H> {
         let Some(at) = handle.checked_rem(self.freed.len()) else { return };
         let id = self.freed[at];
         let unknown = || vec![Error::UnknownSequence(id)];
-        self.call(unknown(), |kv| kv.reserve(id, 1));
-        self.call(unknown(), |kv| kv.commit(id, 1));
-        self.call(unknown(), |kv| kv.revert(id));
-        self.call(unknown(), |kv| kv.append(id, 0));
-        self.call(unknown(), |kv| kv.extend(id, &[0]));
-        self.call(unknown(), |kv| kv.fork(id));
-        self.call(unknown(), |kv| kv.adopt(id, 0));
-        self.call(unknown(), |kv| kv.retain(id, 0..1, Keep::NotReused.retention()));
-        self.call(unknown(), |kv| kv.preempt(id));
-        self.call(unknown(), |kv| kv.free(id));
-        self.call(unknown(), |kv| kv.block_table(id).map(<[_]>::len));
-        self.call(unknown(), |kv| kv.tokens_computed(id));
-        self.call(unknown(), |kv| kv.tokens_known(id));
-        self.call(unknown(), |kv| kv.duplicates(id).map(<[_]>::len));
+        self.call(&unknown(), |kv| kv.reserve(id, 1));
+        self.call(&unknown(), |kv| kv.commit(id, 1));
+        self.call(&unknown(), |kv| kv.revert(id));
+        self.call(&unknown(), |kv| kv.append(id, 0));
+        self.call(&unknown(), |kv| kv.extend(id, &[0]));
+        self.call(&unknown(), |kv| kv.fork(id));
+        self.call(&unknown(), |kv| kv.adopt(id, 0));
+        self.call(&unknown(), |kv| kv.retain(id, 0..1, Keep::NotReused.retention()));
+        self.call(&unknown(), |kv| kv.preempt(id));
+        self.call(&unknown(), |kv| kv.free(id));
+        self.call(&unknown(), |kv| kv.block_table(id).map(<[_]>::len));
+        self.call(&unknown(), |kv| kv.tokens_computed(id));
+        self.call(&unknown(), |kv| kv.tokens_known(id));
+        self.call(&unknown(), |kv| kv.duplicates(id).map(<[_]>::len));
     }
 
     /// Everything that can be seen agrees with the model.
