@@ -53,7 +53,7 @@ fn what_commit_publishes_a_lookup_reaches() -> Result<(), Error> {
 fn act<H: BlockHasher>(kv: &mut BlockManager<H>, running: &mut Vec<SeqId>, op: &Op) {
     let pick = |seq: &usize| seq.checked_rem(running.len()).map(|at| running[at]);
     match op {
-        Op::Admit { prompt, who } | Op::Readmit { prompt, who } => {
+        Op::Admit { prompt, who } | Op::Readmit { prompt, who } | Op::Serve { prompt, who } => {
             let admission = kv.admit(&prompt.to_tokens(1), &Who::nth(*who, 1).identity());
             running.extend(admission.map(|admission| admission.seq));
         }
@@ -74,13 +74,15 @@ fn act<H: BlockHasher>(kv: &mut BlockManager<H>, running: &mut Vec<SeqId>, op: &
         Op::Revert { seq } => {
             let _ = pick(seq).map(|id| kv.revert(id));
         }
-        Op::Append { seq, token } => {
+        Op::Append { seq, token } | Op::Decode { seq, token } => {
             let _ = pick(seq).map(|id| kv.append(id, *token));
         }
         Op::Extend { seq, tokens } => {
             let _ = pick(seq).map(|id| kv.extend(id, tokens));
         }
-        Op::Fork { seq } => running.extend(pick(seq).and_then(|id| kv.fork(id).ok())),
+        Op::Fork { seq } | Op::Branch { seq, .. } => {
+            running.extend(pick(seq).and_then(|id| kv.fork(id).ok()))
+        }
         Op::Adopt { seq, position } => {
             let _ = pick(seq).map(|id| kv.adopt(id, *position));
         }
@@ -99,7 +101,7 @@ fn act<H: BlockHasher>(kv: &mut BlockManager<H>, running: &mut Vec<SeqId>, op: &
         Op::Invalidate => {
             kv.invalidate_all();
         }
-        Op::Stale { .. } => {}
+        Op::Stale { .. } | Op::Again { .. } | Op::Twin { .. } => {}
     }
 }
 
@@ -122,7 +124,7 @@ proptest! {
     #![proptest_config(cases(400))]
 
     #[test]
-    fn invariants_hold_whatever_collides(setup in setups(), ops in sequences(40)) {
+    fn invariants_hold_whatever_collides(setup in setups(), ops in sequences(80)) {
         run(&setup, &ops, Constant);
         run(&setup, &ops, Weak::<1>);
         run(&setup, &ops, Weak::<2>);

@@ -19,10 +19,10 @@ fn run<H: BlockHasher>(setup: &Setup, ops: &[Op], hasher: H, weak: bool) {
 }
 
 proptest! {
-    #![proptest_config(cases(2000))]
+    #![proptest_config(cases(1200))]
 
     #[test]
-    fn the_manager_does_what_the_model_does(setup in setups(), ops in sequences(40)) {
+    fn the_manager_does_what_the_model_does(setup in setups(), ops in sequences(80)) {
         run(&setup, &ops, Xxh3, false);
         let (diagnosed, false_ones) =
             (DIAGNOSED.load(Ordering::Relaxed), FALSELY_EVICTED.load(Ordering::Relaxed));
@@ -31,20 +31,20 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(400))]
+    #![proptest_config(cases(250))]
 
     #[test]
-    fn verified_hits_are_right_with_one_hash_for_all(setup in setups(), ops in sequences(40)) {
+    fn verified_hits_are_right_with_one_hash_for_all(setup in setups(), ops in sequences(80)) {
         run(&Setup { hash_only: false, ..setup }, &ops, Constant, true);
     }
 
     #[test]
-    fn verified_hits_are_right_with_hashes_of_one_bit(setup in setups(), ops in sequences(40)) {
+    fn verified_hits_are_right_with_hashes_of_one_bit(setup in setups(), ops in sequences(80)) {
         run(&Setup { hash_only: false, ..setup }, &ops, Weak::<1>, true);
     }
 
     #[test]
-    fn verified_hits_are_right_with_hashes_of_two_bits(setup in setups(), ops in sequences(40)) {
+    fn verified_hits_are_right_with_hashes_of_two_bits(setup in setups(), ops in sequences(80)) {
         run(&Setup { hash_only: false, ..setup }, &ops, Weak::<2>, true);
     }
 }

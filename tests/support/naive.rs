@@ -38,6 +38,8 @@ pub(crate) struct OpenStep {
 #[derive(Clone, Debug)]
 pub(crate) struct Seq {
     pub(crate) id: SeqId,
+    /// Which of [`Who::nth`] it is.
+    pub(crate) kind: u8,
     pub(crate) who: Who,
     pub(crate) epoch: u64,
     pub(crate) known: Vec<u32>,
@@ -182,7 +184,13 @@ impl Naive {
         errors
     }
 
-    pub(crate) fn admit(&mut self, id: SeqId, prompt: &[u32], who: &Who, hit: &[BlockId]) {
+    pub(crate) fn admit(
+        &mut self,
+        id: SeqId,
+        prompt: &[u32],
+        (kind, who): (u8, &Who),
+        hit: &[BlockId],
+    ) {
         let ink = self.ink_of(prompt, who);
         for &block in hit {
             let at = self.by_id(block).expect("a hit is published");
@@ -190,6 +198,7 @@ impl Naive {
         }
         self.seqs.push(Seq {
             id,
+            kind,
             who: who.clone(),
             epoch: self.epoch,
             known: prompt.to_vec(),

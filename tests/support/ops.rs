@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 /// A call, or two or three that belong together. `seq` counts among the running
-/// sequences, modulo their number.
+/// sequences, modulo their number; for what closes steps among those in a step first, and
+/// for `Adopt` a small `position` among the duplicates.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
     Admit {
@@ -19,6 +20,24 @@ pub(crate) enum Op {
     Readmit {
         prompt: Prompt,
         who: u8,
+    },
+    /// Admit a prompt that was admitted before, so many admissions ago.
+    Again {
+        back: usize,
+    },
+    /// Admit, compute and free.
+    Serve {
+        prompt: Prompt,
+        who: u8,
+    },
+    /// Admit what a running sequence knows: both will compute the same blocks.
+    Twin {
+        seq: usize,
+    },
+    /// Append, reserve and commit one token.
+    Decode {
+        seq: usize,
+        token: u32,
     },
     /// Reserve and commit everything that is known.
     Compute {
@@ -62,6 +81,11 @@ pub(crate) enum Op {
         start: usize,
         tokens: usize,
         keep: Keep,
+    },
+    /// Fork, append to the fork, and reserve: copies a partial block.
+    Branch {
+        seq: usize,
+        token: u32,
     },
     /// To this many ms after (or before) the time that the manager is at.
     Advance {
@@ -119,12 +143,12 @@ impl Setup {
 pub(crate) fn setups() -> impl Strategy<Value = Setup> {
     // 16 has a path of its own; 18 has a rest after the first 16 tokens.
     let block_size = prop_oneof![8 => 1..=4usize, 2 => Just(16), 1 => Just(18)];
-    (3..=12u32, block_size, any::<bool>(), prop::option::of(0..=3u32), 2..=6usize).prop_map(
+    (3..=12u32, block_size, any::<bool>(), prop::option::of(0..=6u32), 3..=8usize).prop_map(
         |(num_blocks, block_size, hash_only, max_retained, max_sequences)| Setup {
             num_blocks,
             block_size,
             hash_only,
-            max_retained,
+            max_retained: max_retained.map(|blocks| blocks.min(num_blocks)),
             max_sequences,
         },
     )
@@ -132,7 +156,7 @@ pub(crate) fn setups() -> impl Strategy<Value = Setup> {
 
 fn prompts() -> impl Strategy<Value = Prompt> {
     let flip = prop_oneof![2 => Just(None), 1 => (0..20usize).prop_map(Some)];
-    (0..3u8, prop_oneof![9 => 1..=24usize, 1 => 0..=49usize], flip)
+    (0..3u8, prop_oneof![20 => 1..=24usize, 1 => 0..=49usize], flip)
         .prop_map(|(stream, tokens, flip)| Prompt { stream, tokens, flip })
 }
 
@@ -157,22 +181,28 @@ fn counts() -> impl Strategy<Value = usize> {
 fn one() -> impl Strategy<Value = Op> {
     let seq = || 0..6usize;
     let lookahead = prop_oneof![3 => Just(0), 2 => 1..=5usize, 1 => Just(usize::MAX)];
+    let (back, head) = (0..8usize, prop_oneof![3 => Just(0), 1 => 0..5usize]);
     prop_oneof![
-        8 => (prompts(), who()).prop_map(|(prompt, who)| Op::Admit { prompt, who }),
+        6 => (prompts(), who()).prop_map(|(prompt, who)| Op::Admit { prompt, who }),
         1 => (prompts(), who()).prop_map(|(prompt, who)| Op::Readmit { prompt, who }),
-        8 => seq().prop_map(|seq| Op::Compute { seq }),
+        5 => back.prop_map(|back| Op::Again { back }),
+        5 => (prompts(), who()).prop_map(|(prompt, who)| Op::Serve { prompt, who }),
+        4 => seq().prop_map(|seq| Op::Twin { seq }),
+        5 => (seq(), 0..2u32).prop_map(|(seq, token)| Op::Decode { seq, token }),
+        9 => seq().prop_map(|seq| Op::Compute { seq }),
         4 => (seq(), counts(), lookahead)
             .prop_map(|(seq, tokens, lookahead)| Op::Reserve { seq, tokens, lookahead }),
-        5 => (seq(), counts()).prop_map(|(seq, tokens)| Op::Commit { seq, tokens }),
+        4 => (seq(), counts()).prop_map(|(seq, tokens)| Op::Commit { seq, tokens }),
         2 => seq().prop_map(|seq| Op::Revert { seq }),
         3 => (seq(), 0..2u32).prop_map(|(seq, token)| Op::Append { seq, token }),
         2 => (seq(), prop::collection::vec(0..2u32, 0..6))
             .prop_map(|(seq, tokens)| Op::Extend { seq, tokens }),
+        5 => (seq(), 0..2u32).prop_map(|(seq, token)| Op::Branch { seq, token }),
         3 => seq().prop_map(|seq| Op::Fork { seq }),
-        2 => (seq(), 0..5usize).prop_map(|(seq, position)| Op::Adopt { seq, position }),
-        7 => seq().prop_map(|seq| Op::Free { seq }),
+        2 => (seq(), head).prop_map(|(seq, position)| Op::Adopt { seq, position }),
+        14 => seq().prop_map(|seq| Op::Free { seq }),
         1 => seq().prop_map(|seq| Op::Preempt { seq }),
-        3 => (seq(), 0..12usize, 0..12usize, keeps())
+        6 => (seq(), 0..12usize, 0..12usize, keeps())
             .prop_map(|(seq, start, tokens, keep)| Op::Retain { seq, start, tokens, keep }),
         2 => (-1..=6i64).prop_map(|ms| Op::Advance { ms }),
         1 => Just(Op::Invalidate),

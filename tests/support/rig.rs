@@ -5,7 +5,7 @@
 //! garbage. After each operation every slot that a sequence or a hit may read is checked.
 
 use super::naive::{Counts, Naive, OpenStep, Published};
-use super::ops::{Op, Setup, repeat};
+use super::ops::{Op, Prompt, Setup, repeat};
 use super::pages::Pages;
 use super::release::{Keep, Rank};
 use super::who::Who;
@@ -22,6 +22,8 @@ pub(crate) struct Rig<H: BlockHasher> {
     weak: bool,
     scale: usize,
     freed: Vec<SeqId>,
+    /// Prompts and identities of all admissions.
+    admitted: Vec<(Vec<u32>, u8)>,
 }
 
 /// What a caller can see; a failed call must not change it.
@@ -67,6 +69,7 @@ impl<H: BlockHasher> Rig<H> {
             weak,
             scale: setup.scale(),
             freed: Vec::new(),
+            admitted: Vec::new(),
         }
     }
 
@@ -80,10 +83,26 @@ impl<H: BlockHasher> Rig<H> {
     pub(crate) fn act(&mut self, op: &Op) -> bool {
         match op {
             Op::Admit { prompt, who } => {
-                self.admit(&prompt.to_tokens(self.scale), *who, false);
+                self.admit(&self.tokens_of(prompt), *who, false);
             }
             Op::Readmit { prompt, who } => {
-                self.admit(&prompt.to_tokens(self.scale), *who, true);
+                self.admit(&self.tokens_of(prompt), *who, true);
+            }
+            Op::Again { back } => {
+                let Some(at) = (self.admitted.len().saturating_sub(1)).checked_sub(*back) else {
+                    return false;
+                };
+                let Some((prompt, who)) = self.admitted.get(at).cloned() else { return false };
+                self.admit(&prompt, who, false);
+            }
+            Op::Serve { prompt, who } => {
+                if self.admit(&self.tokens_of(prompt), *who, false).is_some() {
+                    let at = self.model.seqs.len() - 1;
+                    self.check();
+                    self.compute(at);
+                    self.check();
+                    self.free(at, false);
+                }
             }
             Op::Advance { ms } => self.advance(*ms),
             Op::Invalidate => {
@@ -102,11 +121,22 @@ impl<H: BlockHasher> Rig<H> {
         let pick = |seq: usize| seq.checked_rem(running);
         match op {
             Op::Compute { seq } => {
-                let Some(at) = pick(*seq) else { return };
-                let missing = self.model.seqs[at].known.len() - self.model.seqs[at].computed;
-                if self.reserve(at, missing, 0) {
+                if let Some(at) = pick(*seq) {
+                    self.compute(at);
+                }
+            }
+            Op::Twin { seq } => {
+                let Some(twin) = pick(*seq).map(|at| &self.model.seqs[at]) else { return };
+                let (tokens, who) = (twin.known.clone(), twin.kind);
+                self.admit(&tokens, who, false);
+            }
+            Op::Decode { seq, token } => {
+                self.act_on_sequence(&Op::Append { seq: *seq, token: *token });
+                if let Some(at) = pick(*seq)
+                    && self.reserve(at, 1, 0)
+                {
                     self.check();
-                    self.commit(at, missing);
+                    self.commit(at, 1);
                 }
             }
             Op::Reserve { seq, tokens, lookahead } => {
@@ -115,12 +145,12 @@ impl<H: BlockHasher> Rig<H> {
                 }
             }
             Op::Commit { seq, tokens } => {
-                if let Some(at) = pick(*seq) {
+                if let Some(at) = self.in_a_step(*seq).or(pick(*seq)) {
                     self.commit(at, self.scaled(*tokens));
                 }
             }
             Op::Revert { seq } => {
-                if let Some(at) = pick(*seq) {
+                if let Some(at) = self.in_a_step(*seq).or(pick(*seq)) {
                     self.revert(at);
                 }
             }
@@ -148,9 +178,20 @@ impl<H: BlockHasher> Rig<H> {
                     self.fork(at);
                 }
             }
+            Op::Branch { seq, token } => {
+                let Some(at) = pick(*seq) else { return };
+                self.fork(at);
+                let child = self.model.seqs.len() - 1;
+                if child == running {
+                    self.act_on_sequence(&Op::Append { seq: child, token: *token });
+                    self.reserve(child, 1, 0);
+                }
+            }
             Op::Adopt { seq, position } => {
                 if let Some(at) = pick(*seq) {
-                    self.adopt(at, *position);
+                    let duplicates = &self.model.seqs[at].duplicates;
+                    let entry = duplicates.get(*position).map_or(*position, |&(entry, _)| entry);
+                    self.adopt(at, entry);
                 }
             }
             Op::Free { seq } | Op::Preempt { seq } => {
@@ -164,6 +205,32 @@ impl<H: BlockHasher> Rig<H> {
                 }
             }
             _ => unreachable!("not about one sequence"),
+        }
+    }
+
+    /// The `nth` sequence among those in a step.
+    fn in_a_step(&self, nth: usize) -> Option<usize> {
+        let seqs = self.model.seqs.iter().enumerate();
+        let open: Vec<_> = seqs.filter(|(_, seq)| seq.step.is_some()).map(|(at, _)| at).collect();
+        nth.checked_rem(open.len()).map(|at| open[at])
+    }
+
+    /// A prompt that fits the pool, unless it was drawn to be too long.
+    fn tokens_of(&self, prompt: &Prompt) -> Vec<u32> {
+        let mut prompt = prompt.clone();
+        if (1..=24).contains(&prompt.tokens) {
+            let pool = self.model.num_blocks * self.model.block_size / self.scale;
+            prompt.tokens = 1 + (prompt.tokens - 1) % (pool * 3 / 4);
+        }
+        prompt.to_tokens(self.scale)
+    }
+
+    /// Reserves and commits all that is known.
+    fn compute(&mut self, at: usize) {
+        let missing = self.model.seqs[at].known.len() - self.model.seqs[at].computed;
+        if self.reserve(at, missing, 0) {
+            self.check();
+            self.commit(at, missing);
         }
     }
 
@@ -208,8 +275,8 @@ impl<H: BlockHasher> Rig<H> {
         }
     }
 
-    pub(crate) fn admit(&mut self, prompt: &[u32], who: u8, again: bool) -> Option<Admission> {
-        let (who, identity) = (Who::nth(who, self.scale), Who::nth(who, self.scale).identity());
+    pub(crate) fn admit(&mut self, prompt: &[u32], kind: u8, again: bool) -> Option<Admission> {
+        let (who, identity) = (Who::nth(kind, self.scale), Who::nth(kind, self.scale).identity());
         let ink = self.model.ink_of(prompt, &who);
         let hit = self.model.hit(&ink);
         let cached = hit.len() * self.model.block_size;
@@ -235,7 +302,8 @@ impl<H: BlockHasher> Rig<H> {
             counts.prompt_tokens += all;
             counts.cached_tokens += cached;
         }
-        self.model.admit(admission.seq, prompt, &who, &hit);
+        self.model.admit(admission.seq, prompt, (kind, &who), &hit);
+        self.admitted.push((prompt.to_vec(), kind));
         Some(admission)
     }
 
