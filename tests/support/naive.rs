@@ -102,7 +102,7 @@ pub(crate) struct Naive {
     pub(crate) published: Vec<Published>,
     pub(crate) seqs: Vec<Seq>,
     /// Everything that was evicted, oldest first.
-    pub(crate) evicted: Vec<Ink>,
+    pub(crate) evicted: Vec<Published>,
     pub(crate) counts: Counts,
     /// Counts releases and settings of ranks.
     pub(crate) events: u64,
@@ -262,7 +262,7 @@ impl Naive {
             let gone = self.published.remove(at);
             let orphans = self.published.iter().filter(|block| block.parent == Some(gone.ink));
             assert_eq!(orphans.count(), 0, "{block:?} was evicted before its children");
-            self.evicted.push(gone.ink);
+            self.evicted.push(gone);
             self.counts.evicted_blocks += 1;
         }
     }

@@ -1,7 +1,7 @@
 //! Why a hit ended, as far as the documentation determines it.
 
 use super::ink::Ink;
-use super::naive::Naive;
+use super::naive::{Naive, Published};
 use super::who::Who;
 use kvkeep::MissReason;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,12 +43,13 @@ impl Naive {
             return;
         }
         let recent = self.evicted.len().saturating_sub(self.num_blocks);
-        if self.evicted[recent..].contains(&wanted) {
+        let is_wanted = |block: &Published| block.ink == wanted;
+        if self.evicted[recent..].iter().any(is_wanted) {
             assert_eq!(reason, MissReason::Evicted, "it was evicted a short while ago");
             return;
         }
         if reason == MissReason::Evicted {
-            if !self.evicted.contains(&wanted) {
+            if !self.evicted.iter().any(is_wanted) {
                 assert!(!self.evicted.is_empty(), "nothing was evicted so far");
                 FALSELY_EVICTED.fetch_add(1, Ordering::Relaxed);
             }
@@ -57,10 +58,11 @@ impl Naive {
         let siblings: Vec<_> = self.published.iter().filter(|b| b.parent == parent).collect();
         let twin = siblings.iter().any(|b| b.tokens == tokens && b.keys != keys);
         let partial = siblings.iter().any(|b| b.tokens[0] == tokens[0] && b.keys == keys);
+        let only_child = siblings.len() == 1 && self.evicted.iter().all(|b| b.parent != parent);
         match reason {
             MissReason::DifferentExtraKeys => assert!(twin, "no such tokens with other keys"),
-            // Exact for first blocks; below it compares the tokens of one of the siblings.
-            _ if twin && (parent.is_none() || (siblings.len() == 1 && self.verified)) => {
+            // Exact for first blocks; below it looks at the sibling that came first, only.
+            _ if twin && (parent.is_none() || (only_child && self.verified)) => {
                 panic!("{reason} instead of different extra keys");
             }
             MissReason::BelowBlockGranularity if self.verified => {
