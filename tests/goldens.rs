@@ -269,6 +269,19 @@ fn an_epoch_ends_while_a_sequence_runs() -> Done {
     Ok(())
 }
 
+/// What was evicted in an older epoch would not have hit anyway.
+#[test]
+fn evictions_of_an_older_epoch_are_forgotten() -> Done {
+    let mut kv = manager(2, 2);
+    serve(&mut kv, &[1, 2, 3], &nobody())?;
+    serve(&mut kv, &[4, 5, 6, 7], &nobody())?;
+    assert_eq!(kv.stats().evicted_blocks, 1);
+    assert_eq!(miss(&mut kv, &[1, 2, 3], &nobody())?, (0, MissReason::Evicted, 0));
+    kv.invalidate_all();
+    assert_eq!(miss(&mut kv, &[1, 2, 3], &nobody())?, (0, MissReason::NeverSeen, 0));
+    Ok(())
+}
+
 #[test]
 fn a_request_as_large_as_the_pool() -> Done {
     for block_size in [1, 2, 4] {

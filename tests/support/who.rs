@@ -36,7 +36,7 @@ impl Who {
             3 => who.adapter = Some("a"),
             4 => who.media = vec![("image", 0..1)],
             5 => who.media = vec![("image", 3..5)],
-            6 => who.media = vec![("picture", 3..5)],
+            6 => who.media = vec![("image", 5..7)],
             7 => who.custom = Some(7),
             8 => (who.salt, who.adapter) = (Some("a"), Some("a")),
             9 => who.media = vec![("image", 1..6), ("picture", 2..3), ("sound", 7..8)],
