@@ -133,6 +133,10 @@ impl Engine {
         let Running { job, seq } = &mut self.running[at];
         let token = gpu::sample(output, job.seed);
         job.tokens.push(token);
-        self.kv.append(*seq, token)
+        self.kv.append(*seq, token)?;
+        // Blocks are named by the tokens that the manager was told of. Were they others
+        // than those computed, somebody else would get the wrong KV.
+        assert_eq!(self.kv.tokens_known(*seq)?, job.tokens.len(), "{}", job.name);
+        Ok(())
     }
 }

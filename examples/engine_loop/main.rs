@@ -42,7 +42,7 @@ fn run(engine: &mut Engine, until: impl Fn(&Engine) -> bool) -> Result<(), Box<d
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut engine = Engine::new(Config::new(36))?;
+    let mut engine = Engine::new(Config::new(42))?;
     println!("{} blocks of {} tokens", engine.kv.num_blocks(), engine.kv.block_size());
 
     println!("six requests arrive");
@@ -60,17 +60,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("a request larger than the pool was queued".into());
     };
     println!("  a seventh is refused: {refused}");
-    assert_eq!(refused, KvError::TooLong { tokens: 1000, max: 576 });
+    assert_eq!(refused, KvError::TooLong { tokens: 1000, max: 672 });
     run(&mut engine, |engine| engine.running.len() >= 5)?;
 
     println!("the client of \"left alone\" has gone");
     engine.abort("left alone")?;
-    run(&mut engine, |engine| engine.finished.iter().any(|job| job.name == "chat"))?;
+    run(&mut engine, |engine| engine.finished.iter().any(|job| job.name == "essay"))?;
 
-    println!("the chat goes on: a second turn behind the first");
-    if let Some(first) = engine.finished.iter().find(|job| job.name == "chat") {
+    println!("a second turn on the essay, whose KV was written for drafts in part");
+    if let Some(first) = engine.finished.iter().find(|job| job.name == "essay") {
         let mut second = first.clone();
-        second.name = "chat, turn 2".to_owned();
+        second.name = "essay, turn 2".to_owned();
         second.tokens.extend(500..530);
         second.prompt_tokens = second.tokens.len();
         second.max_tokens = second.prompt_tokens + 20;
@@ -94,7 +94,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("  {} pages copied for samples", gpu.pages_copied);
     println!("  drafts: {} accepted, {} rejected", engine.drafts_accepted, engine.drafts_rejected);
     println!(
-        "  {} preemptions, {} tokens computed again",
+        "  preemptions: {}, tokens computed again: {}",
         stats.preemptions, stats.recomputed_tokens
     );
     assert!(stats.preemptions > 0 && gpu.pages_copied >= 2);
