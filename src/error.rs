@@ -34,6 +34,8 @@ pub enum Error {
     StepOpen(SeqId),
     /// There is no open step to commit or revert.
     NoStep(SeqId),
+    /// The sequence has committed a step, or is a fork, so its admission stands.
+    Started(SeqId),
     /// A step of no tokens.
     ZeroTokens,
     /// The step would go beyond the tokens that are known.
@@ -108,6 +110,10 @@ impl fmt::Display for Error {
                 write!(f, "sequence {seq} has an open step; commit or revert it first")
             }
             Error::NoStep(seq) => write!(f, "sequence {seq} has no open step; reserve first"),
+            Error::Started(seq) => write!(
+                f,
+                "sequence {seq} has committed a step or is a fork; free or preempt it instead"
+            ),
             Error::ZeroTokens => {
                 f.write_str("a step of 0 tokens; pass at least 1, or revert to give a step up")
             }

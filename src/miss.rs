@@ -5,6 +5,10 @@ use std::fmt;
 /// Why the hit of an admitted request ended where it did: the first of these that
 /// applies at the first block that did not hit.
 ///
+/// How to read a dashboard of it: in a healthy chat service most requests end with
+/// `NeverSeen` (the new message) or `BelowBlockGranularity` (a short rest); `Evicted` is
+/// what a larger pool or another policy could win, `NotCommitted` what waiting could.
+///
 /// For operators and dashboards. Do not show it to clients: it tells whether others
 /// sent the same tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,7 +30,7 @@ pub enum MissReason {
     /// What was left of the prompt does not fill a block, or it is new but for the start
     /// of a block, which a cached one shares. Smaller blocks would hit more.
     BelowBlockGranularity,
-    /// None of the others: new content.
+    /// None of the others: new content, or content from before `invalidate_all`.
     NeverSeen,
 }
 
@@ -90,10 +94,8 @@ impl MissCounts {
     }
 
     #[inline]
-    pub(crate) fn add(&mut self, reason: MissReason, tokens: usize) {
-        let count = &mut self.0[reason as usize];
-        count.requests += 1;
-        count.tokens += tokens as u64;
+    pub(crate) fn get_mut(&mut self, reason: MissReason) -> &mut MissCount {
+        &mut self.0[reason as usize]
     }
 }
 

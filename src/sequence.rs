@@ -6,6 +6,7 @@
 use crate::extras::{ExtraId, NO_EXTRA};
 use crate::ids::NONE;
 use crate::retention::{Hint, Retention};
+use crate::stats::Counted;
 use crate::{BlockId, Error, SeqId};
 
 /// A full block of a sequence whose content another block has published already.
@@ -90,6 +91,8 @@ pub(crate) struct Sequence<D> {
     /// Hash of the next block to be published, once its tokens are known.
     pub(crate) next_digest: Option<D>,
     pub(crate) epoch: u64,
+    /// What its admission added to the statistics; `None` once a step was committed.
+    pub(crate) counted: Option<Counted>,
     pub(crate) extra: ExtraPlan,
     /// By position. Each pins its published block.
     pub(crate) duplicates: Vec<Duplicate>,
@@ -113,6 +116,7 @@ impl<D: Copy> Sequence<D> {
             blocks: Vec::new(),
             next_digest: None,
             epoch: 0,
+            counted: None,
             extra: ExtraPlan::default(),
             duplicates: Vec::new(),
             hints: Vec::new(),
@@ -132,6 +136,7 @@ impl<D: Copy> Sequence<D> {
         self.private = false;
         self.forked = false;
         self.next_digest = None;
+        self.counted = None;
         self.reserved_tokens = 0;
         self.copied_from = NONE;
         self.extra.clear();

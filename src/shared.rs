@@ -10,7 +10,8 @@ use parking_lot::RwLock;
 /// A [`BlockManager`] that threads can share, behind one reader-writer lock.
 ///
 /// Each call takes the lock once. What belongs together, such as all calls of one engine
-/// step, goes through [`batch`](Self::batch) and takes it once as well. Routers look up
+/// step, goes through [`batch`](Self::batch) and takes it once as well, and so do the
+/// operations that have no method here. Routers look up
 /// prefixes under the read lock, side by side.
 ///
 /// ```
@@ -132,6 +133,14 @@ impl<H: BlockHasher> SharedBlockManager<H> {
     /// As there.
     pub fn preempt(&self, seq: SeqId) -> Result<(), Error> {
         self.manager.write().preempt(seq)
+    }
+
+    /// [`BlockManager::withdraw`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn withdraw(&self, seq: SeqId) -> Result<(), Error> {
+        self.manager.write().withdraw(seq)
     }
 
     /// [`BlockManager::invalidate_all`].

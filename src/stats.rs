@@ -1,8 +1,9 @@
 //! What a manager counts. Every counter says what it counts, in which unit.
 
-use crate::miss::MissCounts;
+use crate::miss::{MissCounts, MissReason};
 
-/// Counters since the manager was made. They only grow; subtract two readings for a
+/// Counters since the manager was made. They only grow, but for what
+/// [`withdraw`](crate::BlockManager::withdraw) takes back; subtract two readings for a
 /// window.
 ///
 /// A request counts once, when it is admitted. A preempted request that comes back
@@ -28,7 +29,8 @@ pub struct Stats {
     pub readmitted_tokens: u64,
     /// Tokens of these that the prefix hit covered.
     pub readmitted_cached_tokens: u64,
-    /// Tokens of these that it did not cover: the recompute tax of preemption.
+    /// Tokens of these that it did not cover: the recompute tax of preemption, plus the
+    /// newest token of each, whose KV had not been computed before.
     pub recomputed_tokens: u64,
     /// Tokens committed: their KV was computed, or loaded, by the engine.
     pub committed_tokens: u64,
@@ -40,7 +42,9 @@ pub struct Stats {
     pub evicted_blocks: u64,
     /// Published blocks made unreachable by `invalidate_all`.
     pub invalidated_blocks: u64,
-    /// Full blocks that `commit` left private since their content was published already.
+    /// Full blocks that `commit` left private since their content was published already:
+    /// by a sequence that computed it at the same time, or before, where the last token of
+    /// a cached prompt is computed again.
     pub duplicate_blocks: u64,
     /// Full blocks that `commit` left private since other content has their hash.
     pub collisions: u64,
@@ -61,6 +65,46 @@ impl Stats {
             0.0
         } else {
             self.cached_tokens as f64 / self.prompt_tokens as f64
+        }
+    }
+}
+
+/// What an admission added to the counters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counted {
+    pub(crate) tokens: usize,
+    pub(crate) tokens_cached: usize,
+    /// `None` for a sequence that comes back.
+    pub(crate) miss: Option<MissReason>,
+}
+
+impl Stats {
+    #[inline]
+    pub(crate) fn count(&mut self, admission: Counted) {
+        self.apply(admission, |counter, by| *counter += by);
+    }
+
+    /// Takes back what `count` added.
+    pub(crate) fn discount(&mut self, admission: Counted) {
+        self.apply(admission, |counter, by| *counter -= by);
+    }
+
+    #[inline]
+    fn apply(&mut self, admission: Counted, change: impl Fn(&mut u64, u64)) {
+        let Counted { tokens, tokens_cached, miss } = admission;
+        let (tokens, cached) = (tokens as u64, tokens_cached as u64);
+        if let Some(reason) = miss {
+            change(&mut self.requests, 1);
+            change(&mut self.prompt_tokens, tokens);
+            change(&mut self.cached_tokens, cached);
+            let count = self.misses.get_mut(reason);
+            change(&mut count.requests, 1);
+            change(&mut count.tokens, tokens - cached);
+        } else {
+            change(&mut self.readmitted_requests, 1);
+            change(&mut self.readmitted_tokens, tokens);
+            change(&mut self.readmitted_cached_tokens, cached);
+            change(&mut self.recomputed_tokens, tokens - cached);
         }
     }
 }

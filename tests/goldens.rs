@@ -314,3 +314,26 @@ fn blocks_of_one_token() -> Done {
     assert_eq!(kv.usage().cached, 3);
     Ok(())
 }
+
+/// No room for the first step: the admission is taken back and counts once, later.
+#[test]
+fn a_withdrawn_admission_was_never_counted() {
+    let mut kv = BlockManager::new(Config::new(4).block_size(2)).expect("a good config");
+    let nobody = Identity::default();
+    let running = kv.admit(&[1, 2, 3, 4, 5], &nobody).expect("fits").seq; // 3 of 4 blocks
+    kv.reserve(running, 5).expect("free blocks");
+    kv.commit(running, 5).expect("reserved");
+    let before = *kv.stats();
+
+    let early = kv.admit(&[1, 2, 9, 9, 9, 9], &nobody).expect("fits"); // hits [1, 2], needs 2
+    assert_eq!(early.tokens_cached, 2);
+    assert_eq!(kv.reserve(early.seq, 4), Err(Error::OutOfBlocks { needed: 2, available: 1 }));
+    assert_ne!(*kv.stats(), before);
+    kv.withdraw(early.seq).expect("nothing was committed");
+    assert_eq!(*kv.stats(), before);
+    assert_eq!(kv.withdraw(early.seq), Err(Error::UnknownSequence(early.seq)));
+    assert_eq!(kv.withdraw(running), Err(Error::Started(running)));
+    let fork = kv.fork(running).expect("no step is open");
+    assert_eq!(kv.withdraw(fork), Err(Error::Started(fork)));
+    kv.validate().expect("sound");
+}

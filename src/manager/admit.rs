@@ -6,6 +6,7 @@ use crate::ids::NONE;
 use crate::pool::PinRun;
 use crate::prefix::{Found, PrefixIndex, Wanted};
 use crate::sequence::ExtraPlan;
+use crate::stats::Counted;
 use crate::{BlockId, Error, Identity, MissReason, SeqId};
 
 /// Answer of [`BlockManager::admit`].
@@ -29,31 +30,26 @@ impl<H: BlockHasher> BlockManager<H> {
     /// Starts a sequence: finds the longest cached prefix of `prompt`, pins it, and says
     /// why it ended. Takes no further blocks. O(prompt).
     ///
+    /// Check requests when they arrive: prompt and longest output together must not exceed
+    /// [`num_tokens`](Self::num_tokens), or the sequence cannot end. If there turns out to
+    /// be no room for its first step, [`withdraw`](Self::withdraw) it, so that it counts
+    /// once when it is admitted again.
+    ///
     /// # Errors
     /// [`Error::EmptyPrompt`], [`Error::TooLong`] if the prompt can never fit the pool,
     /// [`Error::MediaBeyondPrompt`], [`Error::TooManySequences`].
     pub fn admit(&mut self, prompt: &[u32], identity: &Identity) -> Result<Admission, Error> {
-        let admission = self.start(prompt, identity)?;
-        let missed = prompt.len() - admission.tokens_cached;
-        self.stats.requests += 1;
-        self.stats.prompt_tokens += prompt.len() as u64;
-        self.stats.cached_tokens += admission.tokens_cached as u64;
-        self.stats.misses.add(admission.miss, missed);
-        Ok(admission)
+        self.start(prompt, identity, Some)
     }
 
     /// [`admit`](Self::admit) for a sequence that was preempted: `tokens` are its prompt
-    /// and the tokens generated so far. Counted apart, see [`Stats`](crate::Stats).
+    /// and the tokens generated so far, which the engine keeps. Counted apart, see
+    /// [`Stats`](crate::Stats).
     ///
     /// # Errors
     /// As `admit`.
     pub fn readmit(&mut self, tokens: &[u32], identity: &Identity) -> Result<Admission, Error> {
-        let admission = self.start(tokens, identity)?;
-        self.stats.readmitted_requests += 1;
-        self.stats.readmitted_tokens += tokens.len() as u64;
-        self.stats.readmitted_cached_tokens += admission.tokens_cached as u64;
-        self.stats.recomputed_tokens += (tokens.len() - admission.tokens_cached) as u64;
-        Ok(admission)
+        self.start(tokens, identity, |_| None)
     }
 
     /// Tokens that [`admit`](Self::admit) would find cached, without admitting: for
@@ -82,7 +78,14 @@ impl<H: BlockHasher> BlockManager<H> {
         hittable.len()
     }
 
-    fn start(&mut self, prompt: &[u32], identity: &Identity) -> Result<Admission, Error> {
+    /// Starts a sequence, counted under the reason that `counts_as` makes of its miss.
+    #[inline]
+    fn start(
+        &mut self,
+        prompt: &[u32],
+        identity: &Identity,
+        counts_as: fn(MissReason) -> Option<MissReason>,
+    ) -> Result<Admission, Error> {
         if prompt.is_empty() {
             return Err(Error::EmptyPrompt);
         }
@@ -133,6 +136,9 @@ impl<H: BlockHasher> BlockManager<H> {
         seq.parent = parent;
         seq.push_tokens(&prompt[tokens_cached..]);
         let (miss, tokens_partial) = self.diagnose(id, missed)?;
+        let counted = Counted { tokens: prompt.len(), tokens_cached, miss: counts_as(miss) };
+        self.stats.count(counted);
+        self.sequences.get_mut(id)?.counted = Some(counted);
         Ok(Admission { seq: id, tokens_cached, miss, tokens_partial })
     }
 

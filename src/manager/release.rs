@@ -7,7 +7,7 @@ use crate::prefetch::prefetch;
 use crate::retention::{DEFAULT_CLASS, Hint, MAX_HINTS, NEVER, Retention};
 use crate::slot::Class;
 use crate::{BlockId, Error, SeqId};
-use std::ops::Range;
+use std::ops::{Bound, RangeBounds};
 
 /// Blocks between a released block and the prefetch of one further up.
 const PREFETCH_BLOCKS: usize = 12;
@@ -33,6 +33,9 @@ impl Rank {
 impl<H: BlockHasher> BlockManager<H> {
     /// Ends a sequence, at any point, inside a step as well. Published blocks that nobody
     /// else uses become cached, tail first; the others become free. O(blocks).
+    ///
+    /// Its blocks may be handed out at once: see to it that the device does not write them
+    /// any more, or that what it writes comes before the next owner's step.
     ///
     /// # Errors
     /// [`Error::UnknownSequence`], also for a second `free`.
@@ -61,7 +64,8 @@ impl<H: BlockHasher> BlockManager<H> {
     }
 
     /// [`free`](Self::free), counted as a preemption. Bring the sequence back with
-    /// [`readmit`](Self::readmit).
+    /// [`readmit`](Self::readmit) and its tokens, which the engine keeps. Inside a step as
+    /// well, with the same care for the device.
     ///
     /// # Errors
     /// [`Error::UnknownSequence`].
@@ -69,6 +73,18 @@ impl<H: BlockHasher> BlockManager<H> {
         self.free(id)?;
         self.stats.preemptions += 1;
         Ok(())
+    }
+
+    /// Takes an admission back, as if it had never been counted: there was no room to
+    /// start it, and it will be admitted again later. O(blocks).
+    ///
+    /// # Errors
+    /// [`Error::Started`] if a step was committed since, or it is a fork: free it instead.
+    /// [`Error::UnknownSequence`].
+    pub fn withdraw(&mut self, id: SeqId) -> Result<(), Error> {
+        let counted = self.sequences.get(id)?.counted.ok_or(Error::Started(id))?;
+        self.stats.discount(counted);
+        self.free(id)
     }
 
     /// Releases a sequence of an older epoch: what nobody else uses is free.
@@ -195,7 +211,8 @@ impl<H: BlockHasher> BlockManager<H> {
     }
 
     /// Says how long the blocks of a range of tokens are worth keeping once the sequence
-    /// has released them; the range may reach beyond the tokens known now. A block partly
+    /// has released them; the range may reach beyond the tokens known now, `0..100` as well
+    /// as `100..`. A block partly
     /// in the range counts as in it; of overlapping hints the last one counts. An
     /// ancestor is never evicted before its descendants, so it inherits their priority
     /// and expiry.
@@ -208,18 +225,28 @@ impl<H: BlockHasher> BlockManager<H> {
     pub fn retain(
         &mut self,
         id: SeqId,
-        tokens: Range<usize>,
+        tokens: impl RangeBounds<usize>,
         retention: Retention,
     ) -> Result<(), Error> {
         let block_size = self.block_size();
         let seq = self.sequences.get_mut(id)?;
-        if tokens.is_empty() {
-            return Err(Error::EmptyRange { start: tokens.start, end: tokens.end });
+        let start = match tokens.start_bound() {
+            Bound::Included(&start) => start,
+            Bound::Excluded(&before) => before.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let end = match tokens.end_bound() {
+            Bound::Included(&last) => last.saturating_add(1),
+            Bound::Excluded(&end) => end,
+            Bound::Unbounded => usize::MAX,
+        };
+        if start >= end {
+            return Err(Error::EmptyRange { start, end });
         }
         if seq.hints.len() == MAX_HINTS {
             return Err(Error::TooManyHints { max: MAX_HINTS });
         }
-        let blocks = tokens.start / block_size..tokens.end.div_ceil(block_size);
+        let blocks = start / block_size..end.div_ceil(block_size);
         seq.hints.push(Hint { blocks, retention });
         Ok(())
     }

@@ -25,6 +25,9 @@ pub struct Step {
 }
 
 /// A page that the engine has to copy, in full or its first `tokens` slots.
+///
+/// All copies of a batch of steps may run first, in any order: sources stay as they are
+/// until the step is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BlockCopy {
@@ -50,6 +53,9 @@ pub struct Commit {
 impl<H: BlockHasher> BlockManager<H> {
     /// Opens a step: slots for the next `tokens` known tokens. O(new blocks).
     ///
+    /// On [`Error::OutOfBlocks`] preempt a sequence and ask again; tokens that were
+    /// appended stay known and are not to be appended again.
+    ///
     /// # Errors
     /// [`Error::OutOfBlocks`], [`Error::UnknownTokens`], [`Error::ZeroTokens`],
     /// [`Error::StepOpen`], [`Error::UnknownSequence`].
@@ -60,7 +66,8 @@ impl<H: BlockHasher> BlockManager<H> {
 
     /// [`reserve`](Self::reserve) with slots for `lookahead_tokens` more, whose tokens
     /// need not be known yet: drafts of speculative decoding. Append the accepted ones and
-    /// commit them; the slots of the others go back.
+    /// commit them; the slots of the others go back. Where there is no room for the
+    /// lookahead, ask again without before preempting anybody.
     ///
     /// # Errors
     /// As `reserve`.
@@ -188,6 +195,7 @@ impl<H: BlockHasher> BlockManager<H> {
         }
         seq.tail_tokens += tokens;
         seq.reserved_tokens = 0;
+        seq.counted = None;
         self.stats.committed_tokens += tokens as u64;
         let copied_from = std::mem::replace(&mut seq.copied_from, NONE);
         let filled = seq.tail_tokens / block_size;
@@ -302,6 +310,10 @@ impl<H: BlockHasher> BlockManager<H> {
 
     /// Adds a token to a sequence: sampled, or accepted from a draft. Its KV is computed
     /// in a later step, or was in this one. O(1), no allocation in steady state.
+    ///
+    /// **These must be the tokens whose KV the engine writes.** Blocks are named by them:
+    /// a rejected draft that is appended and committed puts wrong KV under a right name,
+    /// and no verification can notice.
     ///
     /// # Errors
     /// [`Error::TooLong`] if the pool could not hold the sequence,
