@@ -97,8 +97,9 @@ impl Config {
         self
     }
 
-    /// Checks every field.
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    /// Checks every field, and that the metadata fits the host: an allocation that fails
+    /// later would abort the process.
+    pub(crate) fn check(&self, digest_bytes: usize) -> Result<(), ConfigError> {
         let mut problems = Vec::new();
         if !(1..=MAX_BLOCKS).contains(&self.num_blocks) {
             problems.push(ConfigProblem::NumBlocks(self.num_blocks));
@@ -118,6 +119,12 @@ impl Config {
         }
         if !(1..=MAX_SEQUENCES).contains(&self.max_sequences) {
             problems.push(ConfigProblem::MaxSequences(self.max_sequences));
+        }
+        let token_bytes = if self.verified { size_of::<u32>() * self.block_size } else { 0 };
+        let bytes_per_block = size_of::<crate::slot::Slot>() + digest_bytes + token_bytes;
+        let bytes = bytes_per_block.saturating_mul(self.num_blocks as usize);
+        if problems.is_empty() && Vec::<u8>::new().try_reserve_exact(bytes).is_err() {
+            problems.push(ConfigProblem::HostMemory { bytes });
         }
         if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
     }
@@ -167,6 +174,11 @@ pub enum ConfigProblem {
     RememberEvicted(u32),
     /// `max_sequences`.
     MaxSequences(usize),
+    /// The metadata does not fit the memory of the host.
+    HostMemory {
+        /// Bytes that it takes.
+        bytes: usize,
+    },
 }
 
 impl fmt::Display for ConfigProblem {
@@ -190,6 +202,10 @@ impl fmt::Display for ConfigProblem {
             ConfigProblem::MaxSequences(asked) => {
                 write!(f, "max_sequences is {asked}; pass 1 to {MAX_SEQUENCES}")
             }
+            ConfigProblem::HostMemory { bytes } => write!(
+                f,
+                "metadata takes {bytes} bytes of host memory, more than there is; pass a smaller num_blocks, or hash_only"
+            ),
         }
     }
 }
@@ -205,11 +221,14 @@ mod tests {
             .max_retained_blocks(1)
             .remember_evicted(u32::MAX)
             .max_sequences(0);
-        let error = config.check().unwrap_err();
+        let error = config.check(16).unwrap_err();
         assert_eq!(error.problems().len(), 5);
         assert_eq!(error.to_string().matches("pass").count(), 5);
         let widest =
             Config::new(MAX_BLOCKS).block_size(MAX_BLOCK_SIZE).max_sequences(MAX_SEQUENCES);
-        assert_eq!(widest.check(), Ok(()));
+        let error = widest.check(16).unwrap_err();
+        assert!(
+            matches!(error.problems(), [ConfigProblem::HostMemory { bytes }] if bytes >> 48 == 2)
+        );
     }
 }

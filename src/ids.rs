@@ -30,6 +30,14 @@ impl BlockId {
     }
 }
 
+impl From<u32> for BlockId {
+    /// For ids that come back from a block table. Nothing checks that a pool has them;
+    /// what takes an id does.
+    fn from(id: u32) -> BlockId {
+        BlockId(id)
+    }
+}
+
 impl From<BlockId> for u32 {
     fn from(id: BlockId) -> u32 {
         id.0

@@ -10,21 +10,22 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MissReason {
-    /// All blocks but the last hit, and the last prompt token is always computed.
+    /// The whole prompt is cached, up to the end of its last block, and the last prompt
+    /// token is always computed.
     LastToken,
-    /// What was left of the prompt does not fill a block, or shares only the start of
-    /// one that is cached. Smaller blocks would hit more.
-    BelowBlockGranularity,
     /// A published block has the same hash and other content.
     Collision,
-    /// A running sequence holds this block and has not committed it yet. Admitting the
-    /// request a little later would have hit.
+    /// A running sequence is about to compute this very block: it is the next one that it
+    /// will commit. Admitting the request a little later would have hit.
     NotCommitted,
     /// The block was here and was evicted. A larger pool, or another policy, would have
     /// hit. Comes from a bounded memory: an old eviction reads as `NeverSeen`.
     Evicted,
     /// The same tokens are cached here under another salt, adapter or other extra key.
     DifferentExtraKeys,
+    /// What was left of the prompt does not fill a block, or it is new but for the start
+    /// of a block, which a cached one shares. Smaller blocks would hit more.
+    BelowBlockGranularity,
     /// None of the others: new content.
     NeverSeen,
 }
@@ -33,11 +34,11 @@ impl MissReason {
     /// All reasons, in the order in which they are looked for.
     pub const ALL: [MissReason; 7] = [
         MissReason::LastToken,
-        MissReason::BelowBlockGranularity,
         MissReason::Collision,
         MissReason::NotCommitted,
         MissReason::Evicted,
         MissReason::DifferentExtraKeys,
+        MissReason::BelowBlockGranularity,
         MissReason::NeverSeen,
     ];
 

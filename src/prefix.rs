@@ -170,7 +170,7 @@ impl<H: BlockHasher> PrefixIndex<H> {
             if slot.child != NONE && *self.content.digest(slot.child) == digest {
                 return Found::Block(slot.child);
             }
-            if slot.more_children == 0 {
+            if slot.is_leaf() {
                 return Found::Nothing(Some(digest));
             }
         }
@@ -348,9 +348,8 @@ impl<H: BlockHasher> PrefixIndex<H> {
     pub(crate) fn reaches(&self, slots: &[Slot], id: u32) -> bool {
         let slot = &slots[id as usize];
         let child_of_parent = slot.parent != NONE && slots[slot.parent as usize].child == id;
-        let hash = self.table_hash(self.content.digest(id));
-        child_of_parent != self.table.find(hash, |found| found == id).is_some()
-            && child_of_parent != slot.in_table()
+        let in_table = self.in_table(self.content.digest(id)) == Some(id);
+        child_of_parent != in_table && in_table == slot.in_table()
     }
 }
 

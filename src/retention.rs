@@ -63,8 +63,9 @@ impl Retention {
     }
 
     /// Limits a priority above the default to `ms` after the release of the block; then
-    /// it falls back to the default, as if released at that moment. Priorities at or
-    /// below the default do not expire.
+    /// it falls back to the default, as if released at that moment. The manager notices in
+    /// [`advance_time`](crate::BlockManager::advance_time). Priorities at or below the
+    /// default do not expire.
     #[must_use]
     pub const fn for_ms(mut self, ms: u64) -> Self {
         self.ttl_ms = ms;

@@ -67,35 +67,37 @@ impl ExtraPlan {
 pub(crate) struct OpenStep {
     pub(crate) tokens: usize,
     pub(crate) lookahead_tokens: usize,
-    /// Length of the block table when the step was opened.
-    pub(crate) blocks_before: usize,
     /// The shared partial block that the last entry was copied from; `NONE` if it was
     /// not. The step holds its reference.
     pub(crate) copied_from: u32,
 }
 
+/// What every step reads comes first, so that decoding touches few cache lines.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Sequence<D> {
     generation: u32,
     live: bool,
+    /// The chain is broken (collision): full blocks stay private from here on.
+    pub(crate) private: bool,
+    pub(crate) epoch: u64,
+    /// Blocks whose tokens are all computed; commit has dealt with them.
+    pub(crate) full_blocks: usize,
+    /// Computed tokens of the block after those.
+    pub(crate) tail_tokens: usize,
+    pub(crate) step: Option<OpenStep>,
+    /// Known tokens from the start of that block on, behind `pending_start`.
+    pending: Vec<u32>,
+    pending_start: usize,
     pub(crate) blocks: Vec<BlockId>,
+    /// Hash of the next block to be published, once its tokens are known.
+    pub(crate) next_digest: Option<D>,
+    /// Where that block hangs: the last published block of the chain.
+    pub(crate) parent: u32,
+    pub(crate) extra: ExtraPlan,
     /// By position. Each pins its published block.
     pub(crate) duplicates: Vec<Duplicate>,
     pub(crate) hints: Vec<Hint>,
-    /// Known tokens that are not in a full computed block, from `pending_start` on.
-    pending: Vec<u32>,
-    pending_start: usize,
-    pub(crate) tokens_known: usize,
-    pub(crate) tokens_computed: usize,
-    /// Where the next full block hangs: the last published block of the chain.
-    pub(crate) parent: u32,
-    /// The chain is broken (collision): full blocks stay private from here on.
-    pub(crate) private: bool,
-    /// Hash of the next block to be published, where known.
-    pub(crate) next_digest: Option<D>,
-    pub(crate) step: Option<OpenStep>,
-    pub(crate) epoch: u64,
-    pub(crate) extra: ExtraPlan,
 }
 
 impl<D: Copy> Sequence<D> {
@@ -103,19 +105,19 @@ impl<D: Copy> Sequence<D> {
         Sequence {
             generation: 0,
             live: false,
-            blocks: Vec::new(),
-            duplicates: Vec::new(),
-            hints: Vec::new(),
+            private: false,
+            epoch: 0,
+            full_blocks: 0,
+            tail_tokens: 0,
+            step: None,
             pending: Vec::new(),
             pending_start: 0,
-            tokens_known: 0,
-            tokens_computed: 0,
-            parent: NONE,
-            private: false,
+            blocks: Vec::new(),
             next_digest: None,
-            step: None,
-            epoch: 0,
+            parent: NONE,
             extra: ExtraPlan::default(),
+            duplicates: Vec::new(),
+            hints: Vec::new(),
         }
     }
 
@@ -126,13 +128,31 @@ impl<D: Copy> Sequence<D> {
         self.hints.clear();
         self.pending.clear();
         self.pending_start = 0;
-        self.tokens_known = 0;
-        self.tokens_computed = 0;
+        self.full_blocks = 0;
+        self.tail_tokens = 0;
         self.parent = NONE;
         self.private = false;
         self.next_digest = None;
         self.step = None;
         self.extra.clear();
+    }
+
+    /// Tokens whose KV is there.
+    #[inline]
+    pub(crate) fn tokens_computed(&self, block_size: usize) -> usize {
+        self.full_blocks * block_size + self.tail_tokens
+    }
+
+    /// Prompt and appended tokens.
+    #[inline]
+    pub(crate) fn tokens_known(&self, block_size: usize) -> usize {
+        self.full_blocks * block_size + self.pending().len()
+    }
+
+    /// Blocks that the computed tokens take: the length of the table outside a step.
+    #[inline]
+    pub(crate) fn blocks_computed(&self) -> usize {
+        self.full_blocks + usize::from(self.tail_tokens > 0)
     }
 
     /// Known tokens from the start of the first block that is not full and computed.
@@ -144,13 +164,11 @@ impl<D: Copy> Sequence<D> {
     #[inline]
     pub(crate) fn push_token(&mut self, token: u32) {
         self.pending.push(token);
-        self.tokens_known += 1;
     }
 
     #[inline]
     pub(crate) fn push_tokens(&mut self, tokens: &[u32]) {
         self.pending.extend_from_slice(tokens);
-        self.tokens_known += tokens.len();
     }
 
     /// Drops the first `count` pending tokens: their block is full and computed.
@@ -191,8 +209,8 @@ impl<D: Copy> Sequence<D> {
         self.pending.clear();
         self.pending.extend_from_slice(other.pending());
         self.pending_start = 0;
-        self.tokens_known = other.tokens_known;
-        self.tokens_computed = other.tokens_computed;
+        self.full_blocks = other.full_blocks;
+        self.tail_tokens = other.tail_tokens;
         self.parent = other.parent;
         self.private = other.private;
         self.next_digest = other.next_digest;

@@ -5,7 +5,7 @@
 #![allow(dead_code, reason = "each bench uses a part")]
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on should stop")]
 
-use kvkeep::{BlockManager, Config, Identity, SeqId};
+use kvkeep::{Admission, BlockManager, Config, Identity, SeqId};
 
 /// Tokens per block everywhere.
 pub(crate) const BLOCK_SIZE: usize = 16;
@@ -51,33 +51,64 @@ pub(crate) fn manager(config: Config, order: Order) -> BlockManager {
             let mut held: Vec<SeqId> = Vec::new();
             while kv.usage().free > 0 {
                 let tokens = kv.usage().free.min(2) * BLOCK_SIZE;
-                let seq = kv.admit(&vec![1; tokens], &Identity::default()).unwrap().seq;
-                kv.reserve(seq, tokens).unwrap();
+                let seq = admit(&mut kv, &vec![1; tokens]).seq;
+                reserve(&mut kv, seq, tokens);
                 held.push(seq);
             }
             Rng(seed).shuffle(&mut held);
-            held.into_iter().for_each(|seq| kv.free(seq).unwrap());
+            held.into_iter().for_each(|seq| free(&mut kv, seq));
         }
     }
     kv
 }
 
+pub(crate) fn admit(kv: &mut BlockManager, prompt: &[u32]) -> Admission {
+    kv.admit(prompt, &Identity::default()).unwrap()
+}
+
+pub(crate) fn reserve(kv: &mut BlockManager, seq: SeqId, tokens: usize) {
+    kv.reserve(seq, tokens).unwrap();
+}
+
+pub(crate) fn commit(kv: &mut BlockManager, seq: SeqId, tokens: usize) {
+    kv.commit(seq, tokens).unwrap();
+}
+
+pub(crate) fn free(kv: &mut BlockManager, seq: SeqId) {
+    kv.free(seq).unwrap();
+}
+
+/// One step of decoding.
+#[inline]
+pub(crate) fn decode(kv: &mut BlockManager, seq: SeqId, token: u32) {
+    kv.append(seq, token).unwrap();
+    kv.reserve(seq, 1).unwrap();
+    kv.commit(seq, 1).unwrap();
+}
+
+/// Admits a prompt and computes what did not hit.
+#[inline]
+pub(crate) fn prefill(kv: &mut BlockManager, prompt: &[u32]) -> Admission {
+    let admission = admit(kv, prompt);
+    let rest = prompt.len() - admission.tokens_cached;
+    reserve(kv, admission.seq, rest);
+    commit(kv, admission.seq, rest);
+    admission
+}
+
 /// Runs one request: prompt only. Returns the cached tokens.
 #[inline]
 pub(crate) fn request(kv: &mut BlockManager, prompt: &[u32]) -> usize {
-    let admission = kv.admit(prompt, &Identity::default()).unwrap();
-    let rest = prompt.len() - admission.tokens_cached;
-    kv.reserve(admission.seq, rest).unwrap();
-    kv.commit(admission.seq, rest).unwrap();
-    kv.free(admission.seq).unwrap();
+    let admission = prefill(kv, prompt);
+    free(kv, admission.seq);
     admission.tokens_cached
 }
 
 /// Looks a prompt up and releases it: all of a hit's cost and nothing else.
 #[inline]
 pub(crate) fn hit(kv: &mut BlockManager, prompt: &[u32]) -> usize {
-    let admission = kv.admit(prompt, &Identity::default()).unwrap();
-    kv.free(admission.seq).unwrap();
+    let admission = admit(kv, prompt);
+    free(kv, admission.seq);
     admission.tokens_cached
 }
 

@@ -11,6 +11,7 @@
 
 use super::layout::{Attention, KvLayout};
 use super::page_error::PageError;
+use crate::BlockId;
 use std::ops::Range;
 
 /// The order of the dimensions in memory, outermost first.
@@ -45,6 +46,7 @@ pub enum PagePart {
 /// Byte offsets of the pages on one GPU.
 ///
 /// ```
+/// use kvkeep::BlockId;
 /// use kvkeep::budget::{Attention, KvDtype, KvLayout, PageLayout, PageOrder, PagePart};
 ///
 /// // Qwen3-32B, fp8, two GPUs: 16 tokens x 4 heads x 128 bytes = 8 KiB per part.
@@ -56,7 +58,7 @@ pub enum PagePart {
 /// assert_eq!(pages.bytes_per_part(), 8 << 10);
 /// assert_eq!(pages.total_bytes(), 12_881 << 20);
 /// // Block 5 of layer 1: past layer 0, five blocks of K and V, and its own K.
-/// let value = pages.part(5, 1, PagePart::Value)?;
+/// let value = pages.part(BlockId::from(5), 1, PagePart::Value)?;
 /// assert_eq!(value.start, (12_881 * 2 + 5 * 2 + 1) * (8 << 10));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -155,11 +157,16 @@ impl PageLayout {
     /// # Errors
     ///
     /// [`PageError`] naming the index that is out of bounds, or [`PageError::NoSuchPart`].
-    pub fn part(&self, block: u32, layer: u32, part: PagePart) -> Result<Range<u64>, PageError> {
-        self.check(Index::Block, block, self.num_blocks)?;
+    pub fn part(
+        &self,
+        block: BlockId,
+        layer: u32,
+        part: PagePart,
+    ) -> Result<Range<u64>, PageError> {
+        self.check(Index::Block, block.get(), self.num_blocks)?;
         self.check(Index::Layer, layer, self.layers)?;
         let part_index = self.part_index(part)?;
-        let start = self.part_start(block, layer, part_index);
+        let start = self.part_start(block.get(), layer, part_index);
         Ok(start..start + self.bytes_per_part())
     }
 
@@ -171,20 +178,22 @@ impl PageLayout {
     /// [`PageError`] naming the index that is out of bounds, or [`PageError::NoSuchPart`].
     ///
     /// ```
+    /// use kvkeep::BlockId;
     /// use kvkeep::budget::{Attention, KvDtype, KvLayout, PageLayout, PageOrder, PagePart};
     ///
     /// let attention = Attention::Grouped { kv_heads: 4, head_size: 128 };
     /// let layout = KvLayout::builder(2, attention, KvDtype::Bf16).build()?;
     /// let nhd = PageLayout::new(&layout, 0, 10, PageOrder::BlockFirst)?;
     /// let hnd = PageLayout::new(&layout, 0, 10, PageOrder::BlockFirstHeadsOuter)?;
+    /// let b0 = BlockId::from(0);
     /// // Token 3, head 1, 256 bytes per vector: [token][head] against [head][token].
-    /// assert_eq!(nhd.vector(0, 0, PagePart::Key, 3, 1)?.start, (3 * 4 + 1) * 256);
-    /// assert_eq!(hnd.vector(0, 0, PagePart::Key, 3, 1)?.start, (1 * 16 + 3) * 256);
+    /// assert_eq!(nhd.vector(b0, 0, PagePart::Key, 3, 1)?.start, (3 * 4 + 1) * 256);
+    /// assert_eq!(hnd.vector(b0, 0, PagePart::Key, 3, 1)?.start, (1 * 16 + 3) * 256);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn vector(
         &self,
-        block: u32,
+        block: BlockId,
         layer: u32,
         part: PagePart,
         slot: u32,
@@ -205,7 +214,7 @@ impl PageLayout {
     /// [`PageError`] naming the index that is out of bounds, or [`PageError::NoSuchPart`].
     pub fn scale(
         &self,
-        block: u32,
+        block: BlockId,
         layer: u32,
         part: PagePart,
         slot: u32,
@@ -227,9 +236,9 @@ impl PageLayout {
     /// # Errors
     ///
     /// [`PageError::OutOfBounds`] if there is no such block.
-    pub fn block_runs(&self, block: u32) -> Result<BlockRuns, PageError> {
-        self.check(Index::Block, block, self.num_blocks)?;
-        Ok(BlockRuns { pages: *self, block, next: 0 })
+    pub fn block_runs(&self, block: BlockId) -> Result<BlockRuns, PageError> {
+        self.check(Index::Block, block.get(), self.num_blocks)?;
+        Ok(BlockRuns { pages: *self, block: block.get(), next: 0 })
     }
 
     /// The pieces to copy so that `destination` holds what `source` holds.
@@ -244,7 +253,7 @@ impl PageLayout {
     /// let attention = Attention::Latent { latent_size: 512, rope_size: 64 };
     /// let layout = KvLayout::builder(2, attention, KvDtype::Bf16).build()?;
     /// let pages = PageLayout::new(&layout, 0, 10, PageOrder::BlockFirst)?;
-    /// let copies: Vec<CopyRun> = pages.copy_runs(1, 4)?.collect();
+    /// let copies: Vec<CopyRun> = pages.copy_runs(1.into(), 4.into())?.collect();
     /// let part = 16 * 576 * 2; // bytes
     /// assert_eq!(copies, [
     ///     CopyRun { source_offset: part, destination_offset: 4 * part, bytes: part },
@@ -254,8 +263,8 @@ impl PageLayout {
     /// ```
     pub fn copy_runs(
         &self,
-        source: u32,
-        destination: u32,
+        source: BlockId,
+        destination: BlockId,
     ) -> Result<impl Iterator<Item = CopyRun> + use<>, PageError> {
         let (from, to) = (self.block_runs(source)?, self.block_runs(destination)?);
         Ok(from.zip(to).map(|(from, to)| CopyRun {

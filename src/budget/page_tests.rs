@@ -1,6 +1,7 @@
 //! Tests of page addresses: offsets worked by hand, bounds, and full coverage of the arena.
 
 use super::*;
+use crate::BlockId;
 use crate::budget::KvDtype;
 use proptest::prelude::*;
 
@@ -23,8 +24,12 @@ fn deployment(order: PageOrder) -> PageLayout {
 #[test]
 fn offsets_in_the_deployment_worked_by_hand() {
     // A part is 16 x 4 x 128 = 8,192 bytes; a layer 12,881 x 2 x 8,192 = 211,042,304.
-    let key = |order| deployment(order).part(100, 3, PagePart::Key).expect("in bounds").start;
-    let value = |order| deployment(order).part(100, 3, PagePart::Value).expect("in bounds").start;
+    let key = |order| {
+        deployment(order).part(BlockId::from(100), 3, PagePart::Key).expect("in bounds").start
+    };
+    let value = |order| {
+        deployment(order).part(BlockId::from(100), 3, PagePart::Value).expect("in bounds").start
+    };
     // 3 x 211,042,304 + 100 x 8,192
     assert_eq!(key(PageOrder::PartFirst), 633_946_112);
     // ... + 12,881 x 8,192
@@ -50,7 +55,8 @@ fn runs_are_as_long_as_the_order_allows() {
         (PageOrder::BlockFirstHeadsOuter, 64, 16_384),
         (PageOrder::BlockMajor, 1, 1_048_576),
     ] {
-        let found: Vec<_> = deployment(order).block_runs(7).expect("in bounds").collect();
+        let found: Vec<_> =
+            deployment(order).block_runs(BlockId::from(7)).expect("in bounds").collect();
         assert_eq!(found.len(), runs, "{order:?}");
         assert!(found.iter().all(|run| run.end - run.start == bytes), "{order:?}");
     }
@@ -63,26 +69,29 @@ fn scales_follow_their_part() {
         KvLayout::builder(1, attention, KvDtype::Int8).block_size(4).build().expect("valid");
     let pages = PageLayout::new(&layout, 0, 3, PageOrder::PartFirst).expect("fits");
     // 4 tokens x 2 heads x 8 bytes = 64 bytes of vectors, then 8 scales of 4 bytes.
-    assert_eq!(pages.part(1, 0, PagePart::Key), Ok(96..192));
-    assert_eq!(pages.vector(1, 0, PagePart::Key, 3, 1), Ok(96 + 56..96 + 64));
-    assert_eq!(pages.scale(1, 0, PagePart::Key, 0, 0), Ok(Some(96 + 64..96 + 68)));
-    assert_eq!(pages.scale(1, 0, PagePart::Key, 3, 1), Ok(Some(96 + 92..192)));
-    assert_eq!(deployment(PageOrder::PartFirst).scale(1, 0, PagePart::Key, 0, 0), Ok(None));
+    assert_eq!(pages.part(BlockId::from(1), 0, PagePart::Key), Ok(96..192));
+    assert_eq!(pages.vector(BlockId::from(1), 0, PagePart::Key, 3, 1), Ok(96 + 56..96 + 64));
+    assert_eq!(pages.scale(BlockId::from(1), 0, PagePart::Key, 0, 0), Ok(Some(96 + 64..96 + 68)));
+    assert_eq!(pages.scale(BlockId::from(1), 0, PagePart::Key, 3, 1), Ok(Some(96 + 92..192)));
+    assert_eq!(
+        deployment(PageOrder::PartFirst).scale(BlockId::from(1), 0, PagePart::Key, 0, 0),
+        Ok(None)
+    );
 }
 
 #[test]
 fn what_is_out_of_bounds_is_named() {
     let pages = deployment(PageOrder::BlockMajor);
     let out = |index, value, bound| Err(PageError::OutOfBounds { index, value, bound });
-    assert_eq!(pages.part(12_881, 0, PagePart::Key), out("block", 12_881, 12_881));
-    assert_eq!(pages.part(0, 64, PagePart::Key), out("layer", 64, 64));
-    assert_eq!(pages.vector(0, 0, PagePart::Key, 16, 0), out("slot", 16, 16));
-    assert_eq!(pages.vector(0, 0, PagePart::Key, 0, 4), out("head", 4, 4));
-    assert!(pages.scale(0, 0, PagePart::Key, 0, 4).is_err());
-    assert!(pages.block_runs(12_881).is_err());
-    assert!(pages.copy_runs(0, 12_881).is_err());
+    assert_eq!(pages.part(BlockId::from(12_881), 0, PagePart::Key), out("block", 12_881, 12_881));
+    assert_eq!(pages.part(BlockId::from(0), 64, PagePart::Key), out("layer", 64, 64));
+    assert_eq!(pages.vector(BlockId::from(0), 0, PagePart::Key, 16, 0), out("slot", 16, 16));
+    assert_eq!(pages.vector(BlockId::from(0), 0, PagePart::Key, 0, 4), out("head", 4, 4));
+    assert!(pages.scale(BlockId::from(0), 0, PagePart::Key, 0, 4).is_err());
+    assert!(pages.block_runs(BlockId::from(12_881)).is_err());
+    assert!(pages.copy_runs(BlockId::from(0), BlockId::from(12_881)).is_err());
     assert_eq!(
-        pages.part(0, 0, PagePart::Latent),
+        pages.part(BlockId::from(0), 0, PagePart::Latent),
         Err(PageError::NoSuchPart { part: PagePart::Latent })
     );
 }
@@ -136,15 +145,15 @@ proptest! {
     fn parts_runs_and_vectors_tile_the_arena(pages in any_pages()) {
         let (mut by_part, mut by_vector, mut by_run) = (Vec::new(), Vec::new(), Vec::new());
         for block in 0..pages.num_blocks() {
-            by_run.extend(pages.block_runs(block).expect("in bounds"));
+            by_run.extend(pages.block_runs(BlockId::from(block)).expect("in bounds"));
             for layer in 0..pages.layers() {
                 for &part in parts(&pages) {
-                    by_part.push(pages.part(block, layer, part).expect("in bounds"));
+                    by_part.push(pages.part(BlockId::from(block), layer, part).expect("in bounds"));
                     for slot in 0..pages.block_size {
                         for head in 0..pages.heads {
                             let at = (block, layer, part, slot, head);
-                            by_vector.push(pages.vector(at.0, at.1, at.2, at.3, at.4).expect("in bounds"));
-                            by_vector.extend(pages.scale(at.0, at.1, at.2, at.3, at.4).expect("in bounds"));
+                            by_vector.push(pages.vector(BlockId::from(at.0), at.1, at.2, at.3, at.4).expect("in bounds"));
+                            by_vector.extend(pages.scale(BlockId::from(at.0), at.1, at.2, at.3, at.4).expect("in bounds"));
                         }
                     }
                 }
@@ -159,14 +168,14 @@ proptest! {
     fn copying_the_runs_copies_every_part(pages in any_pages()) {
         let (source, destination) = (0, pages.num_blocks() - 1);
         let mut arena: Vec<u64> = (0..pages.total_bytes()).collect();
-        for run in pages.copy_runs(source, destination).expect("in bounds") {
+        for run in pages.copy_runs(BlockId::from(source), BlockId::from(destination)).expect("in bounds") {
             let from = run.source_offset as usize;
             arena.copy_within(from..from + run.bytes as usize, run.destination_offset as usize);
         }
         for layer in 0..pages.layers() {
             for &part in parts(&pages) {
-                let from = pages.part(source, layer, part).expect("in bounds");
-                let to = pages.part(destination, layer, part).expect("in bounds");
+                let from = pages.part(BlockId::from(source), layer, part).expect("in bounds");
+                let to = pages.part(BlockId::from(destination), layer, part).expect("in bounds");
                 prop_assert!(to.zip(from).all(|(to, from)| arena[to as usize] == from));
             }
         }

@@ -129,8 +129,7 @@ impl<H: BlockHasher> BlockManager<H> {
         pins.finish(&mut self.pool);
 
         let tokens_cached = seq.blocks.len() * block_size;
-        seq.tokens_computed = tokens_cached;
-        seq.tokens_known = tokens_cached;
+        seq.full_blocks = seq.blocks.len();
         seq.parent = parent;
         seq.push_tokens(&prompt[tokens_cached..]);
         let (miss, tokens_partial) = self.diagnose(id, missed)?;
@@ -151,21 +150,19 @@ impl<H: BlockHasher> BlockManager<H> {
         let extra = seq.extra.at(seq.blocks.len());
         let wanted = Wanted { parent: seq.parent, tokens, extra };
         // A walk that saw no other child did not need the hash; from here on it is.
-        let missed = match missed {
-            Some(Found::Nothing(None)) => {
+        let (found, digest) = match missed {
+            Some(Found::Nothing(Some(digest))) => (Found::Nothing(None), digest),
+            Some(Found::Collision(digest)) => (Found::Collision(digest), digest),
+            _ => {
                 let digest = self.index.digest(wanted);
-                Some(self.index.find(&self.pool.slots, wanted, Some(digest)))
+                (self.index.find(&self.pool.slots, wanted, Some(digest)), digest)
             }
-            other => other,
         };
-        let (digest, reason) = match missed {
-            Some(Found::Nothing(Some(digest))) => (digest, None),
-            Some(Found::Collision(digest)) => (digest, Some(MissReason::Collision)),
-            _ => (self.index.digest(wanted), Some(MissReason::LastToken)),
-        };
-        let (reason, tokens_partial) = match reason {
-            Some(reason) => (reason, 0),
-            None => self.explain(wanted, &digest),
+        let (reason, tokens_partial) = match found {
+            // The last block, which was not looked up.
+            Found::Block(_) => (MissReason::LastToken, 0),
+            Found::Collision(_) => (MissReason::Collision, 0),
+            Found::Nothing(_) => self.explain(wanted, &digest),
         };
         *self.frontier.entry(H::fold(&digest)).or_default() += 1;
         self.sequences.get_mut(id)?.next_digest = Some(digest);

@@ -89,7 +89,7 @@ impl<H: BlockHasher> BlockManager<H> {
     /// # Errors
     /// [`ConfigError`] lists every field that is out of range.
     pub fn with_hasher(config: Config, hasher: H) -> Result<Self, ConfigError> {
-        config.check()?;
+        config.check(size_of::<H::Digest>())?;
         let remembered = config.remember_evicted.unwrap_or(config.num_blocks) as usize;
         Ok(BlockManager {
             pool: Pool::new(config.num_blocks),
@@ -143,7 +143,7 @@ impl<H: BlockHasher> BlockManager<H> {
     /// [`Error::UnknownSequence`].
     #[inline]
     pub fn tokens_computed(&self, seq: SeqId) -> Result<usize, Error> {
-        Ok(self.sequences.get(seq)?.tokens_computed)
+        Ok(self.sequences.get(seq)?.tokens_computed(self.block_size()))
     }
 
     /// Tokens of a sequence that are known: prompt and appended ones. O(1).
@@ -152,7 +152,7 @@ impl<H: BlockHasher> BlockManager<H> {
     /// [`Error::UnknownSequence`].
     #[inline]
     pub fn tokens_known(&self, seq: SeqId) -> Result<usize, Error> {
-        Ok(self.sequences.get(seq)?.tokens_known)
+        Ok(self.sequences.get(seq)?.tokens_known(self.block_size()))
     }
 
     /// The entries of a sequence's table whose content is also published elsewhere, by

@@ -81,49 +81,61 @@ impl<H: BlockHasher> BlockManager<H> {
         if tokens == 0 {
             return Err(Error::ZeroTokens);
         }
-        let first_token = seq.tokens_computed;
-        if tokens > seq.tokens_known - first_token {
+        let first_token = seq.tokens_computed(block_size);
+        let known = seq.pending().len();
+        if tokens > known - seq.tail_tokens {
             let needed = first_token.saturating_add(tokens);
-            return Err(Error::UnknownTokens { needed, known: seq.tokens_known });
+            return Err(Error::UnknownTokens { needed, known: seq.tokens_known(block_size) });
         }
-        let blocks_before = seq.blocks.len();
-        let slots = (first_token + tokens).saturating_add(lookahead_tokens);
+        let slots = (seq.tail_tokens + tokens).saturating_add(lookahead_tokens);
         // The common step of decoding: the slot is there, and nobody shares its block.
-        let mut step = OpenStep { tokens, lookahead_tokens, blocks_before, copied_from: NONE };
-        let partial =
-            seq.blocks.last().copied().filter(|_| !first_token.is_multiple_of(block_size));
-        let shared = partial.filter(|last| self.pool.slot(last.0).refs() > 1);
-        if slots <= blocks_before * block_size && shared.is_none() {
+        let shared = match seq.blocks.last() {
+            Some(&last) if seq.tail_tokens > 0 && self.pool.slot(last.0).refs() > 1 => Some(last),
+            _ => None,
+        };
+        let step = OpenStep { tokens, lookahead_tokens, copied_from: NONE };
+        if seq.tail_tokens > 0 && slots <= block_size && shared.is_none() {
             seq.step = Some(step);
-            return Ok(Step {
-                first_token,
-                first_new_block: blocks_before,
-                num_blocks: blocks_before,
-                copy: None,
-            });
+            let num_blocks = seq.blocks.len();
+            return Ok(Step { first_token, first_new_block: num_blocks, num_blocks, copy: None });
         }
-        let missing = slots.div_ceil(block_size) - blocks_before;
+        self.reserve_blocks(id, step, slots, shared)
+    }
+
+    /// Opens a step that needs blocks: `slots` from the start of the last block on, and a
+    /// copy of `shared`.
+    fn reserve_blocks(
+        &mut self,
+        id: SeqId,
+        mut step: OpenStep,
+        slots: usize,
+        shared: Option<BlockId>,
+    ) -> Result<Step, Error> {
+        let block_size = self.config.block_size;
+        let seq = self.sequences.get_mut(id)?;
+        let (first_token, tail_tokens) = (seq.tokens_computed(block_size), seq.tail_tokens);
+        let missing = slots.div_ceil(block_size) - usize::from(tail_tokens > 0);
         let needed = missing + usize::from(shared.is_some());
         let available = self.pool.available_blocks() as usize;
         if needed > available {
             return Err(Error::OutOfBlocks { needed, available });
         }
-
         let mut table = std::mem::take(&mut seq.blocks);
+        let first_new_block = table.len();
         self.take_blocks(needed, &mut table);
         let mut copy = None;
         if let Some(source) = shared {
             // The copy takes the place of the block that it was made of.
-            let destination = table.swap_remove(blocks_before);
-            table[blocks_before - 1] = destination;
+            let destination = table.swap_remove(first_new_block);
+            table[first_new_block - 1] = destination;
             step.copied_from = source.0;
-            copy = Some(BlockCopy { source, destination, tokens: first_token % block_size });
+            copy = Some(BlockCopy { source, destination, tokens: tail_tokens });
         }
         let num_blocks = table.len();
         let seq = self.sequences.get_mut(id)?;
         seq.blocks = table;
         seq.step = Some(step);
-        Ok(Step { first_token, first_new_block: blocks_before, num_blocks, copy })
+        Ok(Step { first_token, first_new_block, num_blocks, copy })
     }
 
     /// Closes a step: the KV of the next `tokens` tokens is written. Full blocks become
@@ -146,22 +158,32 @@ impl<H: BlockHasher> BlockManager<H> {
         if tokens > reserved {
             return Err(Error::CommitTooLong { asked: tokens, reserved });
         }
-        let before = seq.tokens_computed;
-        let after = before + tokens;
-        if after > seq.tokens_known {
-            return Err(Error::UnknownTokens { needed: after, known: seq.tokens_known });
+        let tail_tokens = seq.tail_tokens + tokens;
+        if tail_tokens > seq.pending().len() {
+            let needed = seq.tokens_computed(block_size) + tokens;
+            return Err(Error::UnknownTokens { needed, known: seq.tokens_known(block_size) });
         }
-        seq.tokens_computed = after;
         seq.step = None;
+        seq.tail_tokens = tail_tokens;
         self.stats.committed_tokens += tokens as u64;
-        let blocks_needed = after.div_ceil(block_size);
-        let full = before / block_size..after / block_size;
         // The common step of decoding: no block filled up, none to give back.
-        if full.is_empty() && blocks_needed == seq.blocks.len() && step.copied_from == NONE {
+        if tail_tokens < block_size
+            && seq.blocks.len() == seq.full_blocks + 1
+            && step.copied_from == NONE
+        {
             return Ok(Commit::default());
         }
-        let commit = if full.is_empty() { Commit::default() } else { self.settle(id, full)? };
-        self.give_back_from(id, blocks_needed)?;
+        self.close_step(id, step)
+    }
+
+    /// Deals with the blocks of a step whose tokens are computed.
+    fn close_step(&mut self, id: SeqId, step: OpenStep) -> Result<Commit, Error> {
+        let block_size = self.config.block_size;
+        let seq = self.sequences.get_mut(id)?;
+        let filled = seq.tail_tokens / block_size;
+        let commit = if filled > 0 { self.settle(id, filled)? } else { Commit::default() };
+        let keep = self.sequences.get(id)?.blocks_computed();
+        self.give_back_from(id, keep)?;
         if step.copied_from != NONE {
             self.drop_private(step.copied_from);
         }
@@ -176,7 +198,8 @@ impl<H: BlockHasher> BlockManager<H> {
     pub fn revert(&mut self, id: SeqId) -> Result<(), Error> {
         let seq = self.sequences.get_mut(id)?;
         let step = seq.step.take().ok_or(Error::NoStep(id))?;
-        self.give_back_from(id, step.blocks_before)?;
+        let keep = seq.blocks_computed();
+        self.give_back_from(id, keep)?;
         if step.copied_from != NONE
             && let Some(last) = self.sequences.get_mut(id)?.blocks.last_mut()
         {
@@ -205,22 +228,25 @@ impl<H: BlockHasher> BlockManager<H> {
         }
     }
 
-    /// Publishes the blocks at `positions`, which have become full, or finds out that
-    /// they stay private. Advances the frontier.
-    fn settle(&mut self, id: SeqId, positions: std::ops::Range<usize>) -> Result<Commit, Error> {
+    /// Publishes the next `filled` blocks, which have become full, or finds out that they
+    /// stay private. Advances the frontier.
+    fn settle(&mut self, id: SeqId, filled: usize) -> Result<Commit, Error> {
         let block_size = self.config.block_size;
         let mut commit = Commit::default();
         let seq = self.sequences.get_mut(id)?;
+        let first = seq.full_blocks;
+        seq.full_blocks += filled;
+        seq.tail_tokens -= filled * block_size;
         if seq.private || seq.epoch != self.epoch {
-            seq.drop_pending(positions.len() * block_size);
+            seq.drop_pending(filled * block_size);
             return Ok(commit);
         }
         let mut known_digest = seq.next_digest.take();
         if let Some(digest) = &known_digest {
             leave_frontier(&mut self.frontier, H::fold(digest));
         }
-        for (settled, position) in positions.clone().enumerate() {
-            let tokens = &seq.pending()[settled * block_size..][..block_size];
+        for position in first..first + filled {
+            let tokens = &seq.pending()[(position - first) * block_size..][..block_size];
             let wanted = Wanted { parent: seq.parent, tokens, extra: seq.extra.at(position) };
             let digest = known_digest.take().unwrap_or_else(|| self.index.digest(wanted));
             let own = seq.blocks[position];
@@ -252,7 +278,7 @@ impl<H: BlockHasher> BlockManager<H> {
                 }
             }
         }
-        seq.drop_pending(positions.len() * block_size);
+        seq.drop_pending(filled * block_size);
         enter_frontier(&mut self.frontier, &self.index, seq, block_size);
         self.published_blocks += commit.blocks_published as u32;
         self.stats.published_blocks += commit.blocks_published as u64;
@@ -270,8 +296,9 @@ impl<H: BlockHasher> BlockManager<H> {
     pub fn append(&mut self, id: SeqId, token: u32) -> Result<(), Error> {
         let max = self.num_tokens();
         let seq = self.sequences.get_mut(id)?;
-        if seq.tokens_known >= max {
-            return Err(Error::TooLong { tokens: seq.tokens_known + 1, max });
+        let known = seq.tokens_known(self.config.block_size);
+        if known >= max {
+            return Err(Error::TooLong { tokens: known + 1, max });
         }
         seq.push_token(token);
         if seq.pending().len() == self.config.block_size && seq.epoch == self.epoch {
@@ -287,11 +314,9 @@ impl<H: BlockHasher> BlockManager<H> {
     pub fn extend(&mut self, id: SeqId, tokens: &[u32]) -> Result<(), Error> {
         let max = self.num_tokens();
         let seq = self.sequences.get_mut(id)?;
-        if tokens.len() > max - seq.tokens_known {
-            return Err(Error::TooLong {
-                tokens: seq.tokens_known.saturating_add(tokens.len()),
-                max,
-            });
+        let known = seq.tokens_known(self.config.block_size);
+        if tokens.len() > max - known {
+            return Err(Error::TooLong { tokens: known.saturating_add(tokens.len()), max });
         }
         seq.push_tokens(tokens);
         if seq.epoch == self.epoch {
@@ -313,7 +338,7 @@ fn enter_frontier<H: BlockHasher>(
         return;
     }
     if let Some(tokens) = seq.pending().get(..block_size) {
-        let extra = seq.extra.at(seq.tokens_computed / block_size);
+        let extra = seq.extra.at(seq.full_blocks);
         let digest = index.digest(Wanted { parent: seq.parent, tokens, extra });
         seq.next_digest = Some(digest);
         *frontier.entry(H::fold(&digest)).or_default() += 1;

@@ -128,21 +128,18 @@ impl<H: BlockHasher> BlockManager<H> {
     fn check_sequences(&self) -> Check {
         let block_size = self.block_size();
         for (id, seq) in self.sequences.iter() {
-            let (known, computed) = (seq.tokens_known, seq.tokens_computed);
-            ensure!(computed <= known, "{id} computed {computed} of {known} tokens");
-            let slots =
-                seq.step.map_or(computed, |step| computed + step.tokens + step.lookahead_tokens);
-            let expected = slots.div_ceil(block_size);
+            let (known, tail) = (seq.pending().len(), seq.tail_tokens);
+            ensure!(
+                tail < block_size,
+                "{id} has {tail} computed tokens in a block that is not full"
+            );
+            ensure!(tail <= known, "{id} computed {tail} of {known} tokens in its last block");
+            let slots = seq.step.map_or(tail, |step| tail + step.tokens + step.lookahead_tokens);
+            let expected = seq.full_blocks + slots.div_ceil(block_size);
             ensure!(
                 seq.blocks.len() == expected,
                 "{id} has {} blocks, not {expected}",
                 seq.blocks.len()
-            );
-            let pending = known - computed / block_size * block_size;
-            ensure!(
-                seq.pending().len() == pending,
-                "{id} keeps {} tokens, not {pending}",
-                seq.pending().len()
             );
             ensure!(
                 seq.duplicates.is_sorted_by(|a, b| a.position < b.position),
@@ -152,7 +149,7 @@ impl<H: BlockHasher> BlockManager<H> {
             if seq.epoch < self.epoch || seq.private {
                 continue;
             }
-            let full = computed / block_size;
+            let full = seq.full_blocks;
             let parent = if full == 0 { NONE } else { seq.chain_block(full - 1) };
             ensure!(seq.parent == parent, "{id} continues {} instead of {parent}", seq.parent);
             for position in 0..full {

@@ -25,7 +25,7 @@ enum Command {
     /// Size the KV cache: blocks, tokens and concurrency, with the derivation
     Plan(Box<plan::Args>),
     /// Replay a workload through the block manager and report its hit rate
-    Simulate(simulate::Args),
+    Simulate(Box<simulate::Args>),
     /// Print a shell completion script
     Completions {
         /// The shell to print for
@@ -36,7 +36,7 @@ enum Command {
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Plan(args) => plan::run(*args),
-        Command::Simulate(args) => simulate::run(args),
+        Command::Simulate(args) => simulate::run(*args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "kvkeep", &mut std::io::stdout());
             ExitCode::SUCCESS
