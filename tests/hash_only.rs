@@ -121,7 +121,7 @@ fn run<H: BlockHasher>(setup: &Setup, ops: &[Op], hasher: H) {
 }
 
 proptest! {
-    #![proptest_config(cases(400))]
+    #![proptest_config(cases(1000))]
 
     #[test]
     fn invariants_hold_whatever_collides(setup in setups(), ops in sequences(80)) {
