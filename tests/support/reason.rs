@@ -64,7 +64,7 @@ impl Naive {
                 panic!("{reason} instead of different extra keys");
             }
             MissReason::BelowBlockGranularity if self.verified => {
-                assert!(partial, "no block shares its start")
+                assert!(partial, "no block shares its start");
             }
             MissReason::NeverSeen => {}
             other => panic!("{other} where nothing says so"),
