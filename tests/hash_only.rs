@@ -81,7 +81,7 @@ fn act<H: BlockHasher>(kv: &mut BlockManager<H>, running: &mut Vec<SeqId>, op: &
             let _ = pick(seq).map(|id| kv.extend(id, tokens));
         }
         Op::Fork { seq } | Op::Branch { seq, .. } => {
-            running.extend(pick(seq).and_then(|id| kv.fork(id).ok()))
+            running.extend(pick(seq).and_then(|id| kv.fork(id).ok()));
         }
         Op::Adopt { seq, position } => {
             let _ = pick(seq).map(|id| kv.adopt(id, *position));
