@@ -62,38 +62,34 @@ impl ExtraPlan {
     }
 }
 
-/// An open step.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct OpenStep {
-    pub(crate) tokens: usize,
-    pub(crate) lookahead_tokens: usize,
-    /// The shared partial block that the last entry was copied from; `NONE` if it was
-    /// not. The step holds its reference.
-    pub(crate) copied_from: u32,
-}
-
 /// What every step reads comes first, so that decoding touches few cache lines.
 #[derive(Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub(crate) struct Sequence<D> {
     generation: u32,
     live: bool,
     /// The chain is broken (collision): full blocks stay private from here on.
     pub(crate) private: bool,
-    pub(crate) epoch: u64,
+    /// Since a fork: the last block may be partial and shared.
+    pub(crate) forked: bool,
     /// Blocks whose tokens are all computed; commit has dealt with them.
     pub(crate) full_blocks: usize,
     /// Computed tokens of the block after those.
     pub(crate) tail_tokens: usize,
-    pub(crate) step: Option<OpenStep>,
+    /// Tokens of the open step, lookahead included; 0 if none is open.
+    pub(crate) reserved_tokens: usize,
+    /// The shared partial block that the last entry was copied from in the open step,
+    /// which holds its reference; `NONE` if there is none.
+    pub(crate) copied_from: u32,
+    /// Where the next full block hangs: the last published block of the chain.
+    pub(crate) parent: u32,
     /// Known tokens from the start of that block on, behind `pending_start`.
     pending: Vec<u32>,
     pending_start: usize,
     pub(crate) blocks: Vec<BlockId>,
     /// Hash of the next block to be published, once its tokens are known.
     pub(crate) next_digest: Option<D>,
-    /// Where that block hangs: the last published block of the chain.
-    pub(crate) parent: u32,
+    pub(crate) epoch: u64,
     pub(crate) extra: ExtraPlan,
     /// By position. Each pins its published block.
     pub(crate) duplicates: Vec<Duplicate>,
@@ -106,15 +102,17 @@ impl<D: Copy> Sequence<D> {
             generation: 0,
             live: false,
             private: false,
-            epoch: 0,
+            forked: false,
             full_blocks: 0,
             tail_tokens: 0,
-            step: None,
+            reserved_tokens: 0,
+            copied_from: NONE,
+            parent: NONE,
             pending: Vec::new(),
             pending_start: 0,
             blocks: Vec::new(),
             next_digest: None,
-            parent: NONE,
+            epoch: 0,
             extra: ExtraPlan::default(),
             duplicates: Vec::new(),
             hints: Vec::new(),
@@ -132,8 +130,10 @@ impl<D: Copy> Sequence<D> {
         self.tail_tokens = 0;
         self.parent = NONE;
         self.private = false;
+        self.forked = false;
         self.next_digest = None;
-        self.step = None;
+        self.reserved_tokens = 0;
+        self.copied_from = NONE;
         self.extra.clear();
     }
 
@@ -147,6 +147,18 @@ impl<D: Copy> Sequence<D> {
     #[inline]
     pub(crate) fn tokens_known(&self, block_size: usize) -> usize {
         self.full_blocks * block_size + self.pending().len()
+    }
+
+    /// Whether a step is open.
+    #[inline]
+    pub(crate) fn in_step(&self) -> bool {
+        self.reserved_tokens > 0
+    }
+
+    /// Known tokens that are not computed.
+    #[inline]
+    pub(crate) fn tokens_waiting(&self) -> usize {
+        self.pending.len() - self.pending_start - self.tail_tokens
     }
 
     /// Blocks that the computed tokens take: the length of the table outside a step.
@@ -214,7 +226,7 @@ impl<D: Copy> Sequence<D> {
         self.parent = other.parent;
         self.private = other.private;
         self.next_digest = other.next_digest;
-        self.step = other.step;
+        self.forked = other.forked;
         self.epoch = other.epoch;
         self.extra.clone_from(&other.extra);
     }
@@ -268,7 +280,13 @@ impl<D: Copy> Sequences<D> {
         Ok((SeqId { slot, generation: seq.generation }, seq))
     }
 
-    /// A new sequence in the state of `parent`.
+    /// The sequence in a slot of the slab that is in use.
+    #[inline]
+    pub(crate) fn in_slot(&self, slot: u32) -> &Sequence<D> {
+        &self.slots[slot as usize]
+    }
+
+    /// A new sequence in the state of `parent`, which has no open step.
     pub(crate) fn open_copy(&mut self, parent: SeqId) -> Result<(SeqId, &Sequence<D>), Error> {
         self.get(parent)?;
         let (id, _) = self.open()?;

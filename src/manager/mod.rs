@@ -23,8 +23,8 @@ use crate::prefix::PrefixIndex;
 use crate::retention::Retained;
 use crate::sequence::Sequences;
 use crate::stats::{Stats, Usage};
+use crate::table::Table;
 use crate::{BlockId, Config, ConfigError, Duplicate, Error, SeqId};
-use ahash::AHashMap;
 
 /// A pool of KV blocks with a prefix cache, for one model on one replica.
 ///
@@ -62,8 +62,8 @@ pub struct BlockManager<H: BlockHasher = Xxh3> {
     pool: Pool,
     index: PrefixIndex<H>,
     sequences: Sequences<H::Digest>,
-    /// Hashes of the blocks that running sequences are about to compute, counted.
-    frontier: AHashMap<u64, u32>,
+    /// The sequences (by slot) that know the next block they will compute, by its hash.
+    frontier: Table,
     ghost: Ghost,
     retained: Retained,
     epoch: u64,
@@ -95,7 +95,7 @@ impl<H: BlockHasher> BlockManager<H> {
             pool: Pool::new(config.num_blocks),
             index: PrefixIndex::new(hasher, config.num_blocks, config.block_size, config.verified),
             sequences: Sequences::new(config.max_sequences),
-            frontier: AHashMap::new(),
+            frontier: Table::new(),
             ghost: Ghost::new(remembered),
             retained: Retained::new(),
             epoch: 0,

@@ -1,7 +1,6 @@
 //! The end of a sequence, and forks: references come and go here.
 
 use super::BlockManager;
-use super::step::leave_frontier;
 use crate::hash::BlockHasher;
 use crate::ids::NONE;
 use crate::prefetch::prefetch;
@@ -38,13 +37,13 @@ impl<H: BlockHasher> BlockManager<H> {
     /// # Errors
     /// [`Error::UnknownSequence`], also for a second `free`.
     pub fn free(&mut self, id: SeqId) -> Result<(), Error> {
-        if self.sequences.get(id)?.step.is_some() {
+        if self.sequences.get(id)?.in_step() {
             self.revert(id)?;
         }
         let seq = self.sequences.get_mut(id)?;
         let current = seq.epoch == self.epoch;
         if current && let Some(digest) = &seq.next_digest {
-            leave_frontier(&mut self.frontier, H::fold(digest));
+            self.frontier.remove(self.index.table_hash(digest), id.slot);
         }
         if !seq.extra.is_plain() {
             seq.extra.ids().for_each(|extra| self.index.extras.release(extra));
@@ -232,9 +231,11 @@ impl<H: BlockHasher> BlockManager<H> {
     /// # Errors
     /// [`Error::StepOpen`], [`Error::TooManySequences`], [`Error::UnknownSequence`].
     pub fn fork(&mut self, parent: SeqId) -> Result<SeqId, Error> {
-        if self.sequences.get(parent)?.step.is_some() {
+        let forked = self.sequences.get_mut(parent)?;
+        if forked.in_step() {
             return Err(Error::StepOpen(parent));
         }
+        forked.forked = true;
         let (id, seq) = self.sequences.open_copy(parent)?;
         let pinned = seq.duplicates.iter().map(|duplicate| duplicate.published);
         for block in seq.blocks.iter().copied().chain(pinned) {
@@ -244,7 +245,7 @@ impl<H: BlockHasher> BlockManager<H> {
         if seq.epoch == self.epoch
             && let Some(digest) = &seq.next_digest
         {
-            *self.frontier.entry(H::fold(digest)).or_default() += 1;
+            self.frontier.insert(self.index.table_hash(digest), id.slot);
         }
         Ok(id)
     }
@@ -256,7 +257,7 @@ impl<H: BlockHasher> BlockManager<H> {
     /// [`Error::NotDuplicate`], [`Error::StepOpen`], [`Error::UnknownSequence`].
     pub fn adopt(&mut self, id: SeqId, position: usize) -> Result<BlockId, Error> {
         let seq = self.sequences.get_mut(id)?;
-        if seq.step.is_some() {
+        if seq.in_step() {
             return Err(Error::StepOpen(id));
         }
         let found = seq

@@ -3,10 +3,8 @@
 use super::BlockManager;
 use crate::hash::BlockHasher;
 use crate::ids::NONE;
-use crate::prefix::{Found, PrefixIndex, Wanted};
-use crate::sequence::{OpenStep, Sequence};
+use crate::prefix::{Found, Wanted};
 use crate::{BlockId, Duplicate, Error, SeqId};
-use ahash::AHashMap;
 
 /// Blocks between a block and what its prefetch hints name. Enough to hide a miss of the
 /// last-level cache behind the work on the blocks in between.
@@ -74,52 +72,57 @@ impl<H: BlockHasher> BlockManager<H> {
         lookahead_tokens: usize,
     ) -> Result<Step, Error> {
         let block_size = self.config.block_size;
+        // The common step of decoding: the slot is there, and nobody shares its block.
+        if let Ok(seq) = self.sequences.get_mut(id)
+            && !seq.in_step()
+            && !seq.forked
+            && (1..=seq.tokens_waiting()).contains(&tokens)
+            && seq.tail_tokens > 0
+            && (seq.tail_tokens + tokens).saturating_add(lookahead_tokens) <= block_size
+        {
+            seq.reserved_tokens = tokens + lookahead_tokens;
+            let (first_token, num_blocks) = (seq.tokens_computed(block_size), seq.blocks.len());
+            return Ok(Step { first_token, first_new_block: num_blocks, num_blocks, copy: None });
+        }
+        self.open_step(id, tokens, lookahead_tokens)
+    }
+
+    /// Opens a step in general.
+    #[inline(never)]
+    fn open_step(
+        &mut self,
+        id: SeqId,
+        tokens: usize,
+        lookahead_tokens: usize,
+    ) -> Result<Step, Error> {
+        let block_size = self.config.block_size;
         let seq = self.sequences.get_mut(id)?;
-        if seq.step.is_some() {
+        if seq.in_step() {
             return Err(Error::StepOpen(id));
         }
         if tokens == 0 {
             return Err(Error::ZeroTokens);
         }
         let first_token = seq.tokens_computed(block_size);
-        let known = seq.pending().len();
-        if tokens > known - seq.tail_tokens {
+        if tokens > seq.tokens_waiting() {
             let needed = first_token.saturating_add(tokens);
             return Err(Error::UnknownTokens { needed, known: seq.tokens_known(block_size) });
         }
-        let slots = (seq.tail_tokens + tokens).saturating_add(lookahead_tokens);
-        // The common step of decoding: the slot is there, and nobody shares its block.
-        let shared = match seq.blocks.last() {
-            Some(&last) if seq.tail_tokens > 0 && self.pool.slot(last.0).refs() > 1 => Some(last),
-            _ => None,
-        };
-        let step = OpenStep { tokens, lookahead_tokens, copied_from: NONE };
-        if seq.tail_tokens > 0 && slots <= block_size && shared.is_none() {
-            seq.step = Some(step);
-            let num_blocks = seq.blocks.len();
-            return Ok(Step { first_token, first_new_block: num_blocks, num_blocks, copy: None });
-        }
-        self.reserve_blocks(id, step, slots, shared)
-    }
-
-    /// Opens a step that needs blocks: `slots` from the start of the last block on, and a
-    /// copy of `shared`.
-    fn reserve_blocks(
-        &mut self,
-        id: SeqId,
-        mut step: OpenStep,
-        slots: usize,
-        shared: Option<BlockId>,
-    ) -> Result<Step, Error> {
-        let block_size = self.config.block_size;
-        let seq = self.sequences.get_mut(id)?;
-        let (first_token, tail_tokens) = (seq.tokens_computed(block_size), seq.tail_tokens);
-        let missing = slots.div_ceil(block_size) - usize::from(tail_tokens > 0);
+        let tail_tokens = seq.tail_tokens;
+        let shared = seq
+            .blocks
+            .last()
+            .copied()
+            .filter(|last| tail_tokens > 0 && self.pool.slot(last.0).refs() > 1);
+        let slots = (first_token + tokens).saturating_add(lookahead_tokens);
+        let missing = slots.div_ceil(block_size) - seq.blocks.len();
         let needed = missing + usize::from(shared.is_some());
         let available = self.pool.available_blocks() as usize;
         if needed > available {
             return Err(Error::OutOfBlocks { needed, available });
         }
+        seq.forked = false;
+        seq.reserved_tokens = tokens + lookahead_tokens;
         let mut table = std::mem::take(&mut seq.blocks);
         let first_new_block = table.len();
         self.take_blocks(needed, &mut table);
@@ -128,13 +131,14 @@ impl<H: BlockHasher> BlockManager<H> {
             // The copy takes the place of the block that it was made of.
             let destination = table.swap_remove(first_new_block);
             table[first_new_block - 1] = destination;
-            step.copied_from = source.0;
             copy = Some(BlockCopy { source, destination, tokens: tail_tokens });
         }
         let num_blocks = table.len();
         let seq = self.sequences.get_mut(id)?;
         seq.blocks = table;
-        seq.step = Some(step);
+        if let Some(BlockCopy { source, .. }) = copy {
+            seq.copied_from = source.0;
+        }
         Ok(Step { first_token, first_new_block, num_blocks, copy })
     }
 
@@ -148,44 +152,49 @@ impl<H: BlockHasher> BlockManager<H> {
     /// [`Error::ZeroTokens`], [`Error::UnknownSequence`].
     #[inline]
     pub fn commit(&mut self, id: SeqId, tokens: usize) -> Result<Commit, Error> {
+        // The common step of decoding: no block filled up, none to give back.
+        if let Ok(seq) = self.sequences.get_mut(id)
+            && (1..=seq.reserved_tokens.min(seq.tokens_waiting())).contains(&tokens)
+            && seq.tail_tokens + tokens < self.config.block_size
+            && seq.blocks.len() == seq.full_blocks + 1
+            && seq.copied_from == NONE
+        {
+            seq.tail_tokens += tokens;
+            seq.reserved_tokens = 0;
+            self.stats.committed_tokens += tokens as u64;
+            return Ok(Commit::default());
+        }
+        self.close_step(id, tokens)
+    }
+
+    /// Closes a step in general.
+    #[inline(never)]
+    fn close_step(&mut self, id: SeqId, tokens: usize) -> Result<Commit, Error> {
         let block_size = self.config.block_size;
         let seq = self.sequences.get_mut(id)?;
-        let Some(step) = seq.step else { return Err(Error::NoStep(id)) };
+        if !seq.in_step() {
+            return Err(Error::NoStep(id));
+        }
         if tokens == 0 {
             return Err(Error::ZeroTokens);
         }
-        let reserved = step.tokens + step.lookahead_tokens;
+        let reserved = seq.reserved_tokens;
         if tokens > reserved {
             return Err(Error::CommitTooLong { asked: tokens, reserved });
         }
-        let tail_tokens = seq.tail_tokens + tokens;
-        if tail_tokens > seq.pending().len() {
+        if tokens > seq.tokens_waiting() {
             let needed = seq.tokens_computed(block_size) + tokens;
             return Err(Error::UnknownTokens { needed, known: seq.tokens_known(block_size) });
         }
-        seq.step = None;
-        seq.tail_tokens = tail_tokens;
+        seq.tail_tokens += tokens;
+        seq.reserved_tokens = 0;
         self.stats.committed_tokens += tokens as u64;
-        // The common step of decoding: no block filled up, none to give back.
-        if tail_tokens < block_size
-            && seq.blocks.len() == seq.full_blocks + 1
-            && step.copied_from == NONE
-        {
-            return Ok(Commit::default());
-        }
-        self.close_step(id, step)
-    }
-
-    /// Deals with the blocks of a step whose tokens are computed.
-    fn close_step(&mut self, id: SeqId, step: OpenStep) -> Result<Commit, Error> {
-        let block_size = self.config.block_size;
-        let seq = self.sequences.get_mut(id)?;
+        let copied_from = std::mem::replace(&mut seq.copied_from, NONE);
         let filled = seq.tail_tokens / block_size;
         let commit = if filled > 0 { self.settle(id, filled)? } else { Commit::default() };
-        let keep = self.sequences.get(id)?.blocks_computed();
-        self.give_back_from(id, keep)?;
-        if step.copied_from != NONE {
-            self.drop_private(step.copied_from);
+        self.give_back_surplus(id)?;
+        if copied_from != NONE {
+            self.drop_private(copied_from);
         }
         Ok(commit)
     }
@@ -197,23 +206,28 @@ impl<H: BlockHasher> BlockManager<H> {
     /// [`Error::NoStep`], [`Error::UnknownSequence`].
     pub fn revert(&mut self, id: SeqId) -> Result<(), Error> {
         let seq = self.sequences.get_mut(id)?;
-        let step = seq.step.take().ok_or(Error::NoStep(id))?;
-        let keep = seq.blocks_computed();
-        self.give_back_from(id, keep)?;
-        if step.copied_from != NONE
-            && let Some(last) = self.sequences.get_mut(id)?.blocks.last_mut()
+        if !seq.in_step() {
+            return Err(Error::NoStep(id));
+        }
+        seq.reserved_tokens = 0;
+        let copied_from = std::mem::replace(&mut seq.copied_from, NONE);
+        self.give_back_surplus(id)?;
+        let seq = self.sequences.get_mut(id)?;
+        if copied_from != NONE
+            && let Some(last) = seq.blocks.last_mut()
         {
-            let copy = std::mem::replace(last, BlockId(step.copied_from));
+            seq.forked = true;
+            let copy = std::mem::replace(last, BlockId(copied_from));
             self.drop_private(copy.0);
         }
         self.stats.reverted_steps += 1;
         Ok(())
     }
 
-    /// Gives back the entries of a block table from `keep` on, last first.
-    fn give_back_from(&mut self, id: SeqId, keep: usize) -> Result<(), Error> {
+    /// Gives back the entries of a block table that hold no computed tokens, last first.
+    fn give_back_surplus(&mut self, id: SeqId) -> Result<(), Error> {
         while let seq = self.sequences.get_mut(id)?
-            && seq.blocks.len() > keep
+            && seq.blocks.len() > seq.blocks_computed()
             && let Some(block) = seq.blocks.pop()
         {
             self.drop_private(block.0);
@@ -243,7 +257,7 @@ impl<H: BlockHasher> BlockManager<H> {
         }
         let mut known_digest = seq.next_digest.take();
         if let Some(digest) = &known_digest {
-            leave_frontier(&mut self.frontier, H::fold(digest));
+            self.frontier.remove(self.index.table_hash(digest), id.slot);
         }
         for position in first..first + filled {
             let tokens = &seq.pending()[(position - first) * block_size..][..block_size];
@@ -279,7 +293,7 @@ impl<H: BlockHasher> BlockManager<H> {
             }
         }
         seq.drop_pending(filled * block_size);
-        enter_frontier(&mut self.frontier, &self.index, seq, block_size);
+        self.enter_frontier(id)?;
         self.published_blocks += commit.blocks_published as u32;
         self.stats.published_blocks += commit.blocks_published as u64;
         self.stats.duplicate_blocks += commit.blocks_duplicate as u64;
@@ -301,8 +315,8 @@ impl<H: BlockHasher> BlockManager<H> {
             return Err(Error::TooLong { tokens: known + 1, max });
         }
         seq.push_token(token);
-        if seq.pending().len() == self.config.block_size && seq.epoch == self.epoch {
-            enter_frontier(&mut self.frontier, &self.index, seq, self.config.block_size);
+        if seq.pending().len() == self.config.block_size {
+            self.enter_frontier(id)?;
         }
         Ok(())
     }
@@ -319,38 +333,21 @@ impl<H: BlockHasher> BlockManager<H> {
             return Err(Error::TooLong { tokens: known.saturating_add(tokens.len()), max });
         }
         seq.push_tokens(tokens);
-        if seq.epoch == self.epoch {
-            enter_frontier(&mut self.frontier, &self.index, seq, self.config.block_size);
+        self.enter_frontier(id)
+    }
+
+    /// Enters a sequence's next block in the frontier, once its tokens are known.
+    fn enter_frontier(&mut self, id: SeqId) -> Result<(), Error> {
+        let seq = self.sequences.get_mut(id)?;
+        if seq.private || seq.epoch != self.epoch || seq.next_digest.is_some() {
+            return Ok(());
+        }
+        if let Some(tokens) = seq.pending().get(..self.config.block_size) {
+            let extra = seq.extra.at(seq.full_blocks);
+            let digest = self.index.digest(Wanted { parent: seq.parent, tokens, extra });
+            seq.next_digest = Some(digest);
+            self.frontier.insert(self.index.table_hash(&digest), id.slot);
         }
         Ok(())
-    }
-}
-
-/// Enters a sequence's next block in the frontier, once its tokens are known.
-#[inline]
-fn enter_frontier<H: BlockHasher>(
-    frontier: &mut AHashMap<u64, u32>,
-    index: &PrefixIndex<H>,
-    seq: &mut Sequence<H::Digest>,
-    block_size: usize,
-) {
-    if seq.private || seq.next_digest.is_some() {
-        return;
-    }
-    if let Some(tokens) = seq.pending().get(..block_size) {
-        let extra = seq.extra.at(seq.full_blocks);
-        let digest = index.digest(Wanted { parent: seq.parent, tokens, extra });
-        seq.next_digest = Some(digest);
-        *frontier.entry(H::fold(&digest)).or_default() += 1;
-    }
-}
-
-/// Takes one sequence's next block out of the frontier.
-pub(super) fn leave_frontier(frontier: &mut AHashMap<u64, u32>, key: u64) {
-    if let Some(count) = frontier.get_mut(&key) {
-        *count -= 1;
-        if *count == 0 {
-            frontier.remove(&key);
-        }
     }
 }
