@@ -64,7 +64,7 @@ fn steps_forks_and_epochs() {
         Op::Free { seq: 0 },
         Op::Invalidate,
     ];
-    explore_all(&alphabet, depth(5));
+    explore_all(&alphabet, depth(6));
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn reverts_and_duplicates() {
         Op::Fork { seq: 1 },
         Op::Free { seq: 0 },
     ];
-    explore_all(&alphabet, depth(5));
+    explore_all(&alphabet, depth(6));
 }
 
 #[test]
@@ -94,5 +94,5 @@ fn retention() {
         Op::Free { seq: 0 },
         Op::Advance { ms: 2 },
     ];
-    explore_all(&alphabet, depth(6));
+    explore_all(&alphabet, depth(7));
 }

@@ -81,7 +81,7 @@ fn act<H: BlockHasher>(kv: &mut BlockManager<H>, running: &mut Vec<SeqId>, op: &
             let _ = pick(seq).map(|id| kv.extend(id, tokens));
         }
         Op::Fork { seq } | Op::Branch { seq, .. } => {
-            running.extend(pick(seq).and_then(|id| kv.fork(id).ok()))
+            running.extend(pick(seq).and_then(|id| kv.fork(id).ok()));
         }
         Op::Adopt { seq, position } => {
             let _ = pick(seq).map(|id| kv.adopt(id, *position));
@@ -121,7 +121,7 @@ fn run<H: BlockHasher>(setup: &Setup, ops: &[Op], hasher: H) {
 }
 
 proptest! {
-    #![proptest_config(cases(400))]
+    #![proptest_config(cases(1000))]
 
     #[test]
     fn invariants_hold_whatever_collides(setup in setups(), ops in sequences(80)) {

@@ -19,7 +19,7 @@ fn run<H: BlockHasher>(setup: &Setup, ops: &[Op], hasher: H, weak: bool) {
 }
 
 proptest! {
-    #![proptest_config(cases(1200))]
+    #![proptest_config(cases(12_000))]
 
     #[test]
     fn the_manager_does_what_the_model_does(setup in setups(), ops in sequences(80)) {
@@ -31,7 +31,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(250))]
+    #![proptest_config(cases(2500))]
 
     #[test]
     fn verified_hits_are_right_with_one_hash_for_all(setup in setups(), ops in sequences(80)) {

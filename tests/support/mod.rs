@@ -4,6 +4,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+mod drive;
 pub(crate) mod hashers;
 pub(crate) mod ink;
 pub(crate) mod naive;
