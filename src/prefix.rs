@@ -100,7 +100,7 @@ impl<H: BlockHasher> PrefixIndex<H> {
     /// Position in the table. A folded multiplication, so that every bit of the secret
     /// reaches every bit of the result.
     #[inline]
-    pub(crate) fn table_hash(&self, digest: &H::Digest) -> u32 {
+    fn table_hash(&self, digest: &H::Digest) -> u32 {
         let mixed = u128::from(H::fold(digest) ^ self.secret) * u128::from(self.secret | 1);
         ((mixed >> 64) as u64 ^ mixed as u64) as u32
     }

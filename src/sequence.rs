@@ -285,12 +285,6 @@ impl<D: Copy> Sequences<D> {
         Ok((SeqId { slot, generation: seq.generation }, seq))
     }
 
-    /// The sequence in a slot of the slab that is in use.
-    #[inline]
-    pub(crate) fn in_slot(&self, slot: u32) -> &Sequence<D> {
-        &self.slots[slot as usize]
-    }
-
     /// A new sequence in the state of `parent`, which has no open step.
     pub(crate) fn open_copy(&mut self, parent: SeqId) -> Result<(SeqId, &Sequence<D>), Error> {
         self.get(parent)?;

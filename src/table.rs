@@ -1,7 +1,7 @@
-//! A flat hash table from a block's hash to an id.
+//! A flat hash table from a block's hash to its id.
 //!
-//! The prefix index keeps in one what the chains themselves do not lead to: first blocks,
-//! and children after the first. The frontier is another. Open addressing with linear probing over 8-byte entries (32 hash
+//! It holds only what the chains themselves do not lead to: first blocks, and children
+//! after the first. Open addressing with linear probing over 8-byte entries (32 hash
 //! bits, 32 id bits); deletion shifts back, so there are no tombstones and a table under
 //! churn never degrades. Callers compare the content behind an id; the table does not.
 
@@ -86,7 +86,7 @@ impl Table {
         let wanted = u64::from(hash) << 32 | u64::from(id);
         let mut at = hash as usize & mask;
         while self.entries[at] != wanted {
-            debug_assert_ne!(self.entries[at], EMPTY, "{id} is not in the table");
+            debug_assert_ne!(self.entries[at], EMPTY, "block {id} is not in the table");
             at = (at + 1) & mask;
         }
         self.len -= 1;

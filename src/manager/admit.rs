@@ -170,7 +170,7 @@ impl<H: BlockHasher> BlockManager<H> {
             Found::Collision(_) => (MissReason::Collision, 0),
             Found::Nothing(_) => self.explain(wanted, &digest),
         };
-        self.frontier.insert(self.index.table_hash(&digest), id.slot);
+        *self.frontier.entry(H::fold(&digest)).or_default() += 1;
         self.sequences.get_mut(id)?.next_digest = Some(digest);
         Ok((reason, tokens_partial))
     }
@@ -178,7 +178,7 @@ impl<H: BlockHasher> BlockManager<H> {
     /// Why a full block that could have hit is not there.
     fn explain(&self, wanted: Wanted<'_>, digest: &H::Digest) -> (MissReason, usize) {
         let shared = self.index.tokens_shared(&self.pool.slots, wanted);
-        let reason = if self.is_being_computed(digest) {
+        let reason = if self.frontier.contains_key(&H::fold(digest)) {
             MissReason::NotCommitted
         } else if self.ghost.contains(self.ghost_hash(digest)) {
             MissReason::Evicted
@@ -190,12 +190,6 @@ impl<H: BlockHasher> BlockManager<H> {
             MissReason::NeverSeen
         };
         (reason, shared)
-    }
-
-    /// Whether this is the next block of a running sequence.
-    pub(super) fn is_being_computed(&self, digest: &H::Digest) -> bool {
-        let is_next = |slot| self.sequences.in_slot(slot).next_digest.as_ref() == Some(digest);
-        self.frontier.find(self.index.table_hash(digest), is_next).is_some()
     }
 
     /// The key of a block of this epoch in the memory of evictions.

@@ -23,8 +23,8 @@ use crate::prefix::PrefixIndex;
 use crate::retention::Retained;
 use crate::sequence::Sequences;
 use crate::stats::{Stats, Usage};
-use crate::table::Table;
 use crate::{BlockId, Config, ConfigError, Duplicate, Error, SeqId};
+use ahash::AHashMap;
 
 /// A pool of KV blocks with a prefix cache, for one model on one replica.
 ///
@@ -62,8 +62,9 @@ pub struct BlockManager<H: BlockHasher = Xxh3> {
     pool: Pool,
     index: PrefixIndex<H>,
     sequences: Sequences<H::Digest>,
-    /// The sequences (by slot) that know the next block they will compute, by its hash.
-    frontier: Table,
+    /// The blocks that running sequences will compute next, by folded hash, with the number of
+    /// sequences: a thousand equal prompts at once are one entry.
+    frontier: AHashMap<u64, u32>,
     ghost: Ghost,
     retained: Retained,
     epoch: u64,
@@ -95,7 +96,7 @@ impl<H: BlockHasher> BlockManager<H> {
             pool: Pool::new(config.num_blocks),
             index: PrefixIndex::new(hasher, config.num_blocks, config.block_size, config.verified),
             sequences: Sequences::new(config.max_sequences),
-            frontier: Table::new(),
+            frontier: AHashMap::new(),
             ghost: Ghost::new(remembered),
             retained: Retained::new(),
             epoch: 0,

@@ -1,6 +1,7 @@
 //! The end of a sequence, and forks: references come and go here.
 
 use super::BlockManager;
+use super::step::leave_frontier;
 use crate::hash::BlockHasher;
 use crate::ids::NONE;
 use crate::prefetch::prefetch;
@@ -46,7 +47,7 @@ impl<H: BlockHasher> BlockManager<H> {
         let seq = self.sequences.get_mut(id)?;
         let current = seq.epoch == self.epoch;
         if current && let Some(digest) = &seq.next_digest {
-            self.frontier.remove(self.index.table_hash(digest), id.slot);
+            leave_frontier(&mut self.frontier, H::fold(digest));
         }
         if !seq.extra.is_plain() {
             seq.extra.ids().for_each(|extra| self.index.extras.release(extra));
@@ -272,7 +273,7 @@ impl<H: BlockHasher> BlockManager<H> {
         if seq.epoch == self.epoch
             && let Some(digest) = &seq.next_digest
         {
-            self.frontier.insert(self.index.table_hash(digest), id.slot);
+            *self.frontier.entry(H::fold(digest)).or_default() += 1;
         }
         Ok(id)
     }

@@ -5,6 +5,8 @@ use crate::hash::BlockHasher;
 use crate::ids::NONE;
 use crate::prefix::{Found, Wanted};
 use crate::{BlockId, Duplicate, Error, SeqId};
+use ahash::AHashMap;
+use std::collections::hash_map::Entry;
 
 /// Blocks between a block and what its prefetch hints name. Enough to hide a miss of the
 /// last-level cache behind the work on the blocks in between.
@@ -265,7 +267,7 @@ impl<H: BlockHasher> BlockManager<H> {
         }
         let mut known_digest = seq.next_digest.take();
         if let Some(digest) = &known_digest {
-            self.frontier.remove(self.index.table_hash(digest), id.slot);
+            leave_frontier(&mut self.frontier, H::fold(digest));
         }
         for position in first..first + filled {
             let tokens = &seq.pending()[(position - first) * block_size..][..block_size];
@@ -358,8 +360,19 @@ impl<H: BlockHasher> BlockManager<H> {
             let extra = seq.extra.at(seq.full_blocks);
             let digest = self.index.digest(Wanted { parent: seq.parent, tokens, extra });
             seq.next_digest = Some(digest);
-            self.frontier.insert(self.index.table_hash(&digest), id.slot);
+            *self.frontier.entry(H::fold(&digest)).or_default() += 1;
         }
         Ok(())
+    }
+}
+
+/// Takes one sequence's next block out of the frontier.
+#[inline]
+pub(super) fn leave_frontier(frontier: &mut AHashMap<u64, u32>, key: u64) {
+    if let Entry::Occupied(mut sequences) = frontier.entry(key) {
+        *sequences.get_mut() -= 1;
+        if *sequences.get() == 0 {
+            sequences.remove();
+        }
     }
 }

@@ -5,6 +5,7 @@ use crate::hash::BlockHasher;
 use crate::ids::NONE;
 use crate::retention::DEFAULT_CLASS;
 use crate::slot::Class;
+use ahash::AHashMap;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
@@ -295,17 +296,18 @@ impl<H: BlockHasher> BlockManager<H> {
         let in_use = places.iter().filter(|place| matches!(place, Place::InUse { .. })).count();
         ensure!(usage.in_use == in_use, "{in_use} blocks in use, counted {}", usage.in_use);
 
-        let mut about_to_compute = 0;
-        for (id, seq) in self.sequences.iter().filter(|(_, seq)| seq.epoch == self.epoch) {
-            let Some(digest) = &seq.next_digest else { continue };
-            about_to_compute += 1;
-            ensure!(
-                self.is_being_computed(digest),
-                "the next block of {id} is not in the frontier"
-            );
+        let mut frontier: AHashMap<u64, u32> = AHashMap::new();
+        for (_, seq) in self.sequences.iter().filter(|(_, seq)| seq.epoch == self.epoch) {
+            seq.next_digest
+                .iter()
+                .for_each(|digest| *frontier.entry(H::fold(digest)).or_default() += 1);
         }
-        let counted = self.frontier.len();
-        ensure!(counted == about_to_compute, "{about_to_compute} next blocks, counted {counted}");
+        ensure!(
+            frontier == self.frontier,
+            "{} blocks are to be computed next, counted {}",
+            frontier.len(),
+            self.frontier.len()
+        );
         Ok(())
     }
 }
