@@ -3,6 +3,8 @@
 //! Sets of 31 16-bit fingerprints and a cursor, one cache line each; the oldest of a set
 //! is overwritten. About 2 bytes per remembered block.
 
+use crate::prefetch::prefetch;
+
 /// Fingerprints per set; the 32nd word is the cursor.
 const WAYS: usize = 31;
 
@@ -36,6 +38,12 @@ impl Ghost {
             words[cursor] = fingerprint;
             words[WAYS] = if cursor + 1 == WAYS { 0 } else { cursor as u16 + 1 };
         }
+    }
+
+    /// Asks for the line that `insert` of this hash writes.
+    #[inline]
+    pub(crate) fn prefetch(&self, hash: u64) {
+        prefetch(&self.sets, self.place(hash).0);
     }
 
     #[inline]

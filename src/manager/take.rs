@@ -7,6 +7,9 @@ use crate::pool::Victims;
 use crate::prefetch::prefetch;
 use crate::retention::DEFAULT_CLASS;
 
+/// Evictions whose cache misses overlap.
+const BATCH: usize = 32;
+
 impl<H: BlockHasher> BlockManager<H> {
     /// Appends `count` blocks to `table`, each with one reference and no content. The
     /// caller knows that as many are available.
@@ -31,26 +34,42 @@ impl<H: BlockHasher> BlockManager<H> {
     /// Evicts `count` blocks and appends them to `table`.
     fn evict(&mut self, count: usize, table: &mut Vec<BlockId>) {
         let mut victims = Victims::new();
-        for _ in 0..count {
-            let id = victims.next(&mut self.pool);
-            let slot = self.pool.slot(id);
-            // The ancestor a few blocks up is the victim a few turns on.
-            let behind = slot.behind;
-            prefetch(&self.pool.slots, behind as usize);
-            self.index.content.prefetch_digest(behind);
-            // The next content is written when the step is committed.
-            self.index.content.prefetch_tokens(id);
-            if slot.class() > DEFAULT_CLASS {
-                self.retained.remove(id);
+        let mut left = count;
+        while left > 0 {
+            let batch = left.min(BATCH);
+            left -= batch;
+            // Their places in the memory of evictions are all over it: ask for all of a
+            // batch before writing the first.
+            let mut remembered = [0; BATCH];
+            for key in &mut remembered[..batch] {
+                let id = victims.next(&mut self.pool);
+                *key = self.evict_one(id);
+                self.ghost.prefetch(*key);
+                table.push(BlockId(id));
             }
-            let digest = self.index.remove(&mut self.pool.slots, id);
-            let remembered = self.ghost_hash(&digest);
-            self.ghost.insert(remembered);
-            self.pool.slot_mut(id).add_ref();
-            table.push(BlockId(id));
+            remembered[..batch].iter().for_each(|&key| self.ghost.insert(key));
         }
         victims.finish(&mut self.pool);
         self.published_blocks -= count as u32;
         self.stats.evicted_blocks += count as u64;
+    }
+
+    /// Takes the content off a victim and gives it its first reference. Returns its key in
+    /// the memory of evictions.
+    #[inline(always)]
+    fn evict_one(&mut self, id: u32) -> u64 {
+        let slot = self.pool.slot(id);
+        // The ancestor a few blocks up is the victim a few turns on.
+        let behind = slot.behind;
+        prefetch(&self.pool.slots, behind as usize);
+        self.index.content.prefetch_digest(behind);
+        // The next content is written when the step is committed.
+        self.index.content.prefetch_tokens(id);
+        if slot.class() > DEFAULT_CLASS {
+            self.retained.remove(id);
+        }
+        let digest = self.index.remove(&mut self.pool.slots, id);
+        self.pool.slot_mut(id).add_ref();
+        self.ghost_hash(&digest)
     }
 }
