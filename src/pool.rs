@@ -208,10 +208,12 @@ impl Victims {
         }
     }
 
+    /// Closes the list. Returns the block that comes next, or a sentinel.
     #[inline]
-    pub(crate) fn finish(self, pool: &mut Pool) {
+    pub(crate) fn finish(self, pool: &mut Pool) -> u32 {
         self.close(pool);
         pool.cached_blocks -= self.blocks;
+        self.front
     }
 }
 

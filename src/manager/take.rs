@@ -49,7 +49,10 @@ impl<H: BlockHasher> BlockManager<H> {
             }
             remembered[..batch].iter().for_each(|&key| self.ghost.insert(key));
         }
-        victims.finish(&mut self.pool);
+        // The next reservation starts there.
+        let next = victims.finish(&mut self.pool);
+        prefetch(&self.pool.slots, next as usize);
+        self.index.content.prefetch_digest(next);
         self.published_blocks -= count as u32;
         self.stats.evicted_blocks += count as u64;
     }
