@@ -265,10 +265,10 @@ impl<H: BlockHasher> PrefixIndex<H> {
             slots[parent as usize].child = NONE;
         } else {
             self.table.remove(self.table_hash(&digest), id);
-            if parent == NONE {
-                self.remove_root(id);
-            } else {
+            if parent != NONE {
                 slots[parent as usize].more_children -= 1;
+            } else if !self.twin_of.is_empty() {
+                self.forget_twin(id);
             }
         }
         self.forget(slots, id);
@@ -284,16 +284,7 @@ impl<H: BlockHasher> PrefixIndex<H> {
         slots[id as usize].unpublish();
     }
 
-    #[inline]
-    fn remove_root(&mut self, id: u32) {
-        for recent in &mut self.recent_roots {
-            if *recent == id {
-                *recent = NONE;
-            }
-        }
-        if self.twin_of.is_empty() {
-            return;
-        }
+    fn forget_twin(&mut self, id: u32) {
         if let Some(twin) = self.twin_of.remove(&id)
             && let Some(count) = self.twins.get_mut(&twin)
         {
@@ -339,7 +330,16 @@ impl<H: BlockHasher> PrefixIndex<H> {
             self.content.tokens(id).iter().zip(tokens).take_while(|(a, b)| a == b).count()
         };
         match parent {
-            NONE => self.recent_roots.iter().map(|&id| shared_with(id)).max().unwrap_or(0),
+            NONE => {
+                // Evicted ones are still named; what took their place may be a first block.
+                let is_root = |id: &&u32| {
+                    slots
+                        .get(**id as usize)
+                        .is_some_and(|slot| slot.published() && slot.parent == NONE)
+                };
+                let roots = self.recent_roots.iter().filter(is_root);
+                roots.map(|&id| shared_with(id)).max().unwrap_or(0)
+            }
             _ => shared_with(slots[parent as usize].child),
         }
     }
