@@ -97,8 +97,9 @@ impl Config {
         self
     }
 
-    /// Checks every field, and that the metadata fits the host: an allocation that fails
-    /// later would abort the process.
+    /// Checks every field, and that the host grants the memory of the metadata: an
+    /// allocation that fails later would abort the process. (A host that overcommits
+    /// grants more than it has.)
     pub(crate) fn check(&self, digest_bytes: usize) -> Result<(), ConfigError> {
         let mut problems = Vec::new();
         if !(1..=MAX_BLOCKS).contains(&self.num_blocks) {
@@ -121,8 +122,12 @@ impl Config {
             problems.push(ConfigProblem::MaxSequences(self.max_sequences));
         }
         let token_bytes = if self.verified { size_of::<u32>() * self.block_size } else { 0 };
-        let bytes_per_block = size_of::<crate::slot::Slot>() + digest_bytes + token_bytes;
-        let bytes = bytes_per_block.saturating_mul(self.num_blocks as usize);
+        // Slot, hash, tokens, extra-key id, and the hash table at its largest.
+        let bytes_per_block = size_of::<crate::slot::Slot>() + digest_bytes + token_bytes + 4 + 19;
+        let remembered = self.remember_evicted.unwrap_or(self.num_blocks) as usize;
+        let bytes = bytes_per_block
+            .saturating_mul(self.num_blocks as usize)
+            .saturating_add(remembered.saturating_mul(3));
         if problems.is_empty() && Vec::<u8>::new().try_reserve_exact(bytes).is_err() {
             problems.push(ConfigProblem::HostMemory { bytes });
         }
@@ -204,7 +209,7 @@ impl fmt::Display for ConfigProblem {
             }
             ConfigProblem::HostMemory { bytes } => write!(
                 f,
-                "metadata takes {bytes} bytes of host memory, more than there is; pass a smaller num_blocks, or hash_only"
+                "metadata takes {bytes} bytes of host memory, more than can be had; use fewer blocks, or hash-only mode"
             ),
         }
     }

@@ -28,7 +28,8 @@ pub enum Error {
         /// The bound.
         max: usize,
     },
-    /// No sequence has this handle: it was freed, or comes from another manager.
+    /// No sequence has this handle: it was freed already. (Handles of different managers
+    /// are not told apart.)
     UnknownSequence(SeqId),
     /// The call needs the step of this sequence to be closed first.
     StepOpen(SeqId),
@@ -104,7 +105,7 @@ impl fmt::Display for Error {
                 "{max} sequences are running, the most allowed; free some or raise max_sequences"
             ),
             Error::UnknownSequence(seq) => {
-                write!(f, "no sequence {seq}; it was freed already or belongs to another manager")
+                write!(f, "no sequence {seq}; it was freed already")
             }
             Error::StepOpen(seq) => {
                 write!(f, "sequence {seq} has an open step; commit or revert it first")

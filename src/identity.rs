@@ -18,7 +18,8 @@ pub const MAX_CUSTOM_KEYS: usize = 16;
 /// Everything but the tokens that the KV of a sequence depends on.
 ///
 /// Two sequences share blocks only where their identities agree. The default is empty:
-/// all sequences with it share.
+/// all sequences with it share. An empty salt is no salt. Custom keys count in the order
+/// in which they are given. `Debug` does not print the salt.
 ///
 /// ```
 /// use kvkeep::Identity;
@@ -30,12 +31,12 @@ pub const MAX_CUSTOM_KEYS: usize = 16;
 /// assert_ne!(identity, Identity::default());
 /// # Ok::<(), kvkeep::IdentityError>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     salt: Option<Box<str>>,
     /// Name and source.
     adapter: Option<(Box<str>, Box<str>)>,
-    /// By start, then in the order given.
+    /// By start; no two overlap.
     media: Vec<(Range<usize>, Box<str>)>,
     custom: Vec<(Box<str>, Box<[u8]>)>,
 }
@@ -53,7 +54,8 @@ impl Identity {
     /// # Errors
     /// [`IdentityError`] if it is longer than [`MAX_FIELD_BYTES`].
     pub fn salt(mut self, salt: &str) -> Result<Self, IdentityError> {
-        self.salt = Some(bounded("salt", salt)?.into());
+        let salt = bounded("salt", salt)?;
+        self.salt = (!salt.is_empty()).then(|| salt.into());
         Ok(self)
     }
 
@@ -74,8 +76,8 @@ impl Identity {
     /// overlaps, with its offset from the start of the block.
     ///
     /// # Errors
-    /// [`IdentityError`] if the identifier is too long, the range is empty, or there are
-    /// too many items.
+    /// [`IdentityError`] if the identifier is too long, the range is empty or overlaps that
+    /// of another item, or there are too many items.
     pub fn media(mut self, identifier: &str, tokens: Range<usize>) -> Result<Self, IdentityError> {
         if tokens.is_empty() {
             return Err(IdentityError::EmptyMediaRange { start: tokens.start, end: tokens.end });
@@ -83,7 +85,14 @@ impl Identity {
         if self.media.len() == MAX_MEDIA_ITEMS {
             return Err(IdentityError::TooMany { field: "media items", max: MAX_MEDIA_ITEMS });
         }
-        let at = self.media.partition_point(|(range, _)| range.start <= tokens.start);
+        let at = self.media.partition_point(|(range, _)| range.start < tokens.start);
+        let before = at.checked_sub(1).and_then(|before| self.media.get(before));
+        for (other, _) in before.into_iter().chain(self.media.get(at)) {
+            if other.start < tokens.end && tokens.start < other.end {
+                let (start, end) = (tokens.start, tokens.end);
+                return Err(IdentityError::OverlappingMedia { start, end });
+            }
+        }
         self.media.insert(at, (tokens, bounded("media identifier", identifier)?.into()));
         Ok(self)
     }
@@ -121,7 +130,7 @@ impl Identity {
 
     /// End of the last media item, in tokens of the prompt.
     pub(crate) fn media_end(&self) -> Option<usize> {
-        self.media_ranges().map(|range| range.end).max()
+        self.media.last().map(|(range, _)| range.end)
     }
 
     /// Writes the extra keys of the block that holds `tokens`, in the order of vLLM:
@@ -131,11 +140,13 @@ impl Identity {
         if let Some((name, source)) = &self.adapter {
             ExtraKey::Adapter { name, source }.write(out);
         }
-        for (range, identifier) in &self.media {
-            if range.start < tokens.end && tokens.start < range.end {
-                let offset = range.start as i64 - tokens.start as i64;
-                ExtraKey::Media { identifier, offset }.write(out);
+        let first = self.media.partition_point(|(range, _)| range.end <= tokens.start);
+        for (range, identifier) in &self.media[first..] {
+            if range.start >= tokens.end {
+                break;
             }
+            let offset = range.start as i64 - tokens.start as i64;
+            ExtraKey::Media { identifier, offset }.write(out);
         }
         if tokens.start == 0 {
             if let Some(salt) = &self.salt {
@@ -145,6 +156,17 @@ impl Identity {
                 ExtraKey::Custom { name, value }.write(out);
             }
         }
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("salted", &self.salt.is_some())
+            .field("adapter", &self.adapter)
+            .field("media", &self.media)
+            .field("custom", &self.custom.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .finish()
     }
 }
 
@@ -308,6 +330,13 @@ pub enum IdentityError {
         /// The most allowed.
         max: usize,
     },
+    /// A media item whose placeholder tokens are those of another one, too.
+    OverlappingMedia {
+        /// Start of its range, in tokens of the prompt.
+        start: usize,
+        /// End of the range.
+        end: usize,
+    },
     /// A media item without tokens.
     EmptyMediaRange {
         /// Start of the range, in tokens of the prompt.
@@ -327,6 +356,10 @@ impl fmt::Display for IdentityError {
             IdentityError::TooMany { field, max } => {
                 write!(f, "at most {max} {field} are allowed in one identity")
             }
+            IdentityError::OverlappingMedia { start, end } => write!(
+                f,
+                "media range {start}..{end} overlaps that of another item; pass each item's own placeholder tokens"
+            ),
             IdentityError::EmptyMediaRange { start, end } => {
                 write!(f, "media range {start}..{end} holds no tokens; pass its placeholder tokens")
             }
@@ -374,7 +407,7 @@ mod tests {
 
     #[test]
     fn moving_bytes_between_fields_changes_the_keys() {
-        let pairs = [("org_1", "2345"), ("org_12345", ""), ("org_", "12345")];
+        let pairs = [("org_1", "2345"), ("org_123", "45"), ("org_", "12345")];
         let mut all: Vec<Vec<u8>> = pairs
             .iter()
             .map(|(a, b)| keys(&Identity::new().adapter(a, "").unwrap().salt(b).unwrap(), 0..16))
@@ -388,6 +421,23 @@ mod tests {
         all.push(keys(&Identity::new(), 0..16));
         let distinct: std::collections::BTreeSet<_> = all.iter().collect();
         assert_eq!(distinct.len(), all.len());
+    }
+
+    #[test]
+    fn an_empty_salt_is_no_salt_and_debug_keeps_a_salt_back() {
+        assert!(Identity::new().salt("").unwrap().is_empty());
+        let debug = format!("{:?}", Identity::new().salt("secret").unwrap());
+        assert!(debug.contains("salted: true") && !debug.contains("secret"), "{debug}");
+    }
+
+    #[test]
+    fn media_may_touch_but_not_overlap() {
+        let items = Identity::new().media("a", 10..20).and_then(|i| i.media("b", 20..30)).unwrap();
+        for range in [0..11, 10..20, 12..13, 19..21, 29..31, 0..40] {
+            let refused = items.clone().media("c", range);
+            assert!(matches!(refused, Err(IdentityError::OverlappingMedia { .. })), "{refused:?}");
+        }
+        assert!(items.media("c", 30..31).and_then(|i| i.media("d", 9..10)).is_ok());
     }
 
     #[test]
@@ -417,6 +467,6 @@ mod tests {
         assert!(matches!(many.custom("k", &[]), Err(IdentityError::TooMany { .. })));
         let many =
             (0..MAX_MEDIA_ITEMS).try_fold(Identity::new(), |i, n| i.media("k", n..n + 1)).unwrap();
-        assert!(matches!(many.media("k", 0..1), Err(IdentityError::TooMany { .. })));
+        assert!(matches!(many.media("k", 9999..10_000), Err(IdentityError::TooMany { .. })));
     }
 }

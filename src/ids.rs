@@ -59,7 +59,7 @@ impl fmt::Display for BlockId {
 /// Handle of a sequence, given by `admit` and `fork`, ended by `free` and `preempt`.
 ///
 /// `Debug` prints slot and generation as `3v1`. A handle is unique for 2^32 reuses of
-/// its slot.
+/// its slot, in its manager: keep the handles of several managers apart.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SeqId {
     pub(crate) slot: u32,

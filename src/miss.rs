@@ -36,7 +36,7 @@ pub enum MissReason {
 
 impl MissReason {
     /// All reasons, in the order in which they are looked for.
-    pub const ALL: [MissReason; 7] = [
+    pub const ALL: &'static [MissReason] = &[
         MissReason::LastToken,
         MissReason::Collision,
         MissReason::NotCommitted,
@@ -90,7 +90,7 @@ impl MissCounts {
 
     /// All counts, in the order of [`MissReason::ALL`].
     pub fn iter(&self) -> impl Iterator<Item = (MissReason, MissCount)> + '_ {
-        MissReason::ALL.into_iter().zip(self.0)
+        MissReason::ALL.iter().copied().zip(self.0)
     }
 
     #[inline]
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn the_list_is_in_declaration_order() {
-        for (n, reason) in MissReason::ALL.into_iter().enumerate() {
+        for (n, &reason) in MissReason::ALL.iter().enumerate() {
             assert_eq!(reason as usize, n);
         }
     }

@@ -18,6 +18,7 @@ use crate::sequence::ExtraPlan;
 use crate::slot::Slot;
 use crate::table::Table;
 use ahash::AHashMap;
+use std::collections::hash_map::Entry;
 
 /// Recently published first blocks that a miss is compared with, to see whether it
 /// shared part of one.
@@ -48,11 +49,11 @@ pub(crate) struct PrefixIndex<H: BlockHasher> {
     pub(crate) content: Content<H::Digest>,
     pub(crate) extras: Extras,
     table: Table,
-    /// Keeps the place of an entry in the table out of reach of whoever chooses tokens.
-    secret: u64,
-    /// First blocks with extra keys: hash of their tokens alone, counted ...
+    /// A secret of this process. No result depends on it, only places in tables.
+    keyed: ahash::RandomState,
+    /// First blocks with extra keys, by a keyed hash of their tokens alone, counted.
     twins: AHashMap<u64, u32>,
-    /// ... and by block.
+    /// That hash by block, in hash-only mode, where it cannot be computed again.
     twin_of: AHashMap<u32, u64>,
     recent_roots: [u32; RECENT_ROOTS],
     next_recent: usize,
@@ -67,7 +68,7 @@ impl<H: BlockHasher> PrefixIndex<H> {
             hasher,
             extras: Extras::new(),
             table: Table::new(),
-            secret: ahash::RandomState::new().hash_one(0),
+            keyed: ahash::RandomState::new(),
             twins: AHashMap::new(),
             twin_of: AHashMap::new(),
             recent_roots: [NONE; RECENT_ROOTS],
@@ -97,12 +98,11 @@ impl<H: BlockHasher> PrefixIndex<H> {
         self.hasher.hash(parent, wanted.tokens, self.extras.keys(wanted.extra))
     }
 
-    /// Position in the table. A folded multiplication, so that every bit of the secret
-    /// reaches every bit of the result.
+    /// Position in the table: keyed, over the whole digest, so that whoever chooses tokens
+    /// cannot choose positions.
     #[inline]
     fn table_hash(&self, digest: &H::Digest) -> u32 {
-        let mixed = u128::from(H::fold(digest) ^ self.secret) * u128::from(self.secret | 1);
-        ((mixed >> 64) as u64 ^ mixed as u64) as u32
+        self.keyed.hash_one(digest) as u32
     }
 
     /// Finds a published block. O(1): at most one hash and one probe, usually neither.
@@ -132,6 +132,9 @@ impl<H: BlockHasher> PrefixIndex<H> {
         let mut child = NONE;
         if parent != NONE {
             let slot = &slots[parent as usize];
+            if slot.is_leaf() {
+                return Found::Nothing(digest);
+            }
             child = slot.child;
             if child != NONE && self.content.equals(child, tokens, extra) {
                 debug_assert_eq!(slots[child as usize].parent, parent);
@@ -248,9 +251,11 @@ impl<H: BlockHasher> PrefixIndex<H> {
         self.recent_roots[self.next_recent] = id;
         self.next_recent = (self.next_recent + 1) % RECENT_ROOTS;
         if extra != NO_EXTRA {
-            let twin = Self::twin_hash(tokens);
+            let twin = self.keyed.hash_one(tokens);
             *self.twins.entry(twin).or_default() += 1;
-            self.twin_of.insert(id, twin);
+            if !self.content.verified() {
+                self.twin_of.insert(id, twin);
+            }
         }
     }
 
@@ -267,7 +272,7 @@ impl<H: BlockHasher> PrefixIndex<H> {
             self.table.remove(self.table_hash(&digest), id);
             if parent != NONE {
                 slots[parent as usize].more_children -= 1;
-            } else if !self.twin_of.is_empty() {
+            } else if self.content.extra(id) != NO_EXTRA {
                 self.forget_twin(id);
             }
         }
@@ -285,24 +290,21 @@ impl<H: BlockHasher> PrefixIndex<H> {
     }
 
     fn forget_twin(&mut self, id: u32) {
-        if let Some(twin) = self.twin_of.remove(&id)
-            && let Some(count) = self.twins.get_mut(&twin)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.twins.remove(&twin);
+        let twin = self
+            .twin_of
+            .remove(&id)
+            .unwrap_or_else(|| self.keyed.hash_one(self.content.tokens(id)));
+        if let Entry::Occupied(mut count) = self.twins.entry(twin) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
             }
         }
     }
 
-    /// Names a first block by its tokens alone. A diagnosis hangs on it, no hit.
-    fn twin_hash(tokens: &[u32]) -> u64 {
-        ahash::RandomState::with_seeds(1, 2, 3, 4).hash_one(tokens)
-    }
-
     /// Whether the same tokens are published at this place with other extra keys.
-    /// Exact for first blocks; further down it sees the first child, and the block
-    /// without extra keys.
+    /// Exact for first blocks, up to a 64-bit hash; further down it sees the first child,
+    /// and the block without extra keys.
     pub(crate) fn differs_in_extra_keys(&self, slots: &[Slot], wanted: Wanted<'_>) -> bool {
         let Wanted { parent, tokens, extra } = wanted;
         if extra != NO_EXTRA {
@@ -312,7 +314,7 @@ impl<H: BlockHasher> PrefixIndex<H> {
             }
         }
         if parent == NONE {
-            return self.twins.contains_key(&Self::twin_hash(tokens));
+            return self.twins.contains_key(&self.keyed.hash_one(tokens));
         }
         let child = slots[parent as usize].child;
         child != NONE && self.content.verified() && self.content.tokens(child) == tokens

@@ -8,7 +8,9 @@ use crate::{BlockManager, Identity};
 ///
 /// Tensor parallelism needs nothing of this: its GPUs hold shards of the same tokens, so
 /// one manager serves them all. Replicas hold different tokens, and a prompt should go
-/// where its prefix is.
+/// where its prefix is. For replicas on threads of their own, keep a
+/// [`SharedBlockManager`](crate::SharedBlockManager) each and compare their
+/// `longest_prefix`.
 ///
 /// ```
 /// use kvkeep::{BlockManager, Config, Identity, Replicas};
@@ -44,6 +46,7 @@ pub struct Route {
 
 /// There is no such replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NoReplica {
     /// The index asked for.
     pub replica: usize,
@@ -106,6 +109,12 @@ impl<H: BlockHasher> Replicas<H> {
     pub fn get_mut(&mut self, replica: usize) -> Result<&mut BlockManager<H>, NoReplica> {
         let replicas = self.managers.len();
         self.managers.get_mut(replica).ok_or(NoReplica { replica, replicas })
+    }
+
+    /// Gives the managers back.
+    #[must_use]
+    pub fn into_inner(self) -> Vec<BlockManager<H>> {
+        self.managers
     }
 
     /// All managers, in order.

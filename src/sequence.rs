@@ -91,7 +91,7 @@ pub(crate) struct Sequence<D> {
     /// Hash of the next block to be published, once its tokens are known.
     pub(crate) next_digest: Option<D>,
     pub(crate) epoch: u64,
-    /// What its admission added to the statistics; `None` once a step was committed.
+    /// What its admission added to the statistics; `None` for a fork and its parent.
     pub(crate) counted: Option<Counted>,
     pub(crate) extra: ExtraPlan,
     /// By position. Each pins its published block.
@@ -289,6 +289,10 @@ impl<D: Copy> Sequences<D> {
     pub(crate) fn open_copy(&mut self, parent: SeqId) -> Result<(SeqId, &Sequence<D>), Error> {
         self.get(parent)?;
         let (id, _) = self.open()?;
+        let forked = self.get_mut(parent)?;
+        forked.forked = true;
+        // The admission is that of two sequences now, and cannot be taken back.
+        forked.counted = None;
         let mut copy = std::mem::replace(&mut self.slots[id.slot as usize], Sequence::empty());
         copy.copy_from(self.get(parent)?);
         let seq = &mut self.slots[id.slot as usize];

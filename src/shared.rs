@@ -4,14 +4,16 @@
 //! name. Results are owned, so no lock outlives a call.
 
 use crate::hash::{BlockHasher, Xxh3};
-use crate::{Admission, BlockId, BlockManager, Commit, Error, Identity, SeqId, Stats, Step, Usage};
+use crate::{Admission, BlockId, BlockManager, Commit, Error, Identity, Retention};
+use crate::{SeqId, Stats, Step, Usage};
 use parking_lot::RwLock;
+use std::ops::RangeBounds;
 
 /// A [`BlockManager`] that threads can share, behind one reader-writer lock.
 ///
 /// Each call takes the lock once. What belongs together, such as all calls of one engine
-/// step, goes through [`batch`](Self::batch) and takes it once as well, and so do the
-/// operations that have no method here. Routers look up
+/// step, goes through [`batch`](Self::batch) and takes it once as well. A panic inside
+/// releases the lock and poisons nothing. Routers look up
 /// prefixes under the read lock, side by side.
 ///
 /// ```
@@ -77,22 +79,37 @@ impl<H: BlockHasher> SharedBlockManager<H> {
         self.manager.write().readmit(tokens, identity)
     }
 
-    /// [`BlockManager::reserve_with_lookahead`]. Replaces `table` by the block table.
+    /// [`BlockManager::reserve`].
     ///
     /// # Errors
-    /// As there; `table` is then as it was.
-    pub fn reserve(
+    /// As there.
+    pub fn reserve(&self, seq: SeqId, tokens: usize) -> Result<Step, Error> {
+        self.manager.write().reserve(seq, tokens)
+    }
+
+    /// [`BlockManager::reserve_with_lookahead`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn reserve_with_lookahead(
         &self,
         seq: SeqId,
         tokens: usize,
         lookahead_tokens: usize,
-        table: &mut Vec<BlockId>,
     ) -> Result<Step, Error> {
-        let mut manager = self.manager.write();
-        let step = manager.reserve_with_lookahead(seq, tokens, lookahead_tokens)?;
+        self.manager.write().reserve_with_lookahead(seq, tokens, lookahead_tokens)
+    }
+
+    /// Replaces `table` by [`BlockManager::block_table`], under the read lock. O(blocks).
+    ///
+    /// # Errors
+    /// As there; `table` is then as it was.
+    pub fn block_table(&self, seq: SeqId, table: &mut Vec<BlockId>) -> Result<(), Error> {
+        let manager = self.manager.read();
+        let blocks = manager.block_table(seq)?;
         table.clear();
-        table.extend_from_slice(manager.block_table(seq)?);
-        Ok(step)
+        table.extend_from_slice(blocks);
+        Ok(())
     }
 
     /// [`BlockManager::commit`].
@@ -117,6 +134,51 @@ impl<H: BlockHasher> SharedBlockManager<H> {
     /// As there.
     pub fn append(&self, seq: SeqId, token: u32) -> Result<(), Error> {
         self.manager.write().append(seq, token)
+    }
+
+    /// [`BlockManager::extend`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn extend(&self, seq: SeqId, tokens: &[u32]) -> Result<(), Error> {
+        self.manager.write().extend(seq, tokens)
+    }
+
+    /// [`BlockManager::fork`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn fork(&self, parent: SeqId) -> Result<SeqId, Error> {
+        self.manager.write().fork(parent)
+    }
+
+    /// [`BlockManager::adopt`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn adopt(&self, seq: SeqId, position: usize) -> Result<BlockId, Error> {
+        self.manager.write().adopt(seq, position)
+    }
+
+    /// [`BlockManager::retain`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn retain(
+        &self,
+        seq: SeqId,
+        tokens: impl RangeBounds<usize>,
+        retention: Retention,
+    ) -> Result<(), Error> {
+        self.manager.write().retain(seq, tokens, retention)
+    }
+
+    /// [`BlockManager::advance_time`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn advance_time(&self, now_ms: u64) -> Result<(), Error> {
+        self.manager.write().advance_time(now_ms)
     }
 
     /// [`BlockManager::free`].

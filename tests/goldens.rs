@@ -2,7 +2,7 @@
 
 mod support;
 
-use kvkeep::{BlockManager, BlockState, Config, Error, Identity, MissReason, SeqId};
+use kvkeep::{BlockManager, BlockState, Config, Error, Identity, MissReason, Retention, SeqId};
 use support::hashers::Constant;
 
 type Done = Result<(), Error>;
@@ -336,4 +336,54 @@ fn a_withdrawn_admission_was_never_counted() {
     let fork = kv.fork(running).expect("no step is open");
     assert_eq!(kv.withdraw(fork), Err(Error::Started(fork)));
     kv.validate().expect("sound");
+}
+
+/// Found in review: a first commit inside one block, a fork, and an open step.
+#[test]
+fn a_withdrawal_knows_small_commits_forks_and_open_steps() {
+    let mut kv = BlockManager::new(Config::new(8).block_size(16)).expect("a good config");
+    let nobody = Identity::default();
+    let before = *kv.stats();
+
+    let in_step = kv.admit(&[1, 2, 3], &nobody).expect("fits").seq;
+    kv.reserve(in_step, 3).expect("free blocks");
+    kv.withdraw(in_step).expect("nothing was committed");
+    assert_eq!(*kv.stats(), before);
+
+    let small = kv.admit(&[1, 2, 3], &nobody).expect("fits").seq;
+    kv.reserve(small, 2).expect("free blocks");
+    kv.commit(small, 1).expect("reserved");
+    assert_eq!(kv.withdraw(small), Err(Error::Started(small)));
+
+    let parent = kv.admit(&[4, 5, 6], &nobody).expect("fits").seq;
+    let fork = kv.fork(parent).expect("no step is open");
+    assert_eq!(kv.withdraw(parent), Err(Error::Started(parent)));
+    assert_eq!(kv.withdraw(fork), Err(Error::Started(fork)));
+    kv.validate().expect("sound");
+}
+
+/// One retained block must not change how others are released.
+#[test]
+fn blocks_without_hints_keep_the_rank_that_they_inherited() {
+    let mut kv = BlockManager::new(Config::new(8).block_size(2)).expect("a good config");
+    let nobody = Identity::default();
+    let mut run = |prompt: &[u32], hint: bool| {
+        let seq = kv.admit(prompt, &nobody).expect("fits").seq;
+        let rest = prompt.len() - kv.tokens_computed(seq).expect("runs");
+        kv.reserve(seq, rest).expect("free blocks");
+        kv.commit(seq, rest).expect("reserved");
+        if hint {
+            kv.retain(seq, 2..4, Retention::priority(90).expect("in range")).expect("runs");
+        }
+        let table: Vec<u32> = kv.block_table(seq).expect("runs").iter().map(|b| b.get()).collect();
+        kv.free(seq).expect("runs");
+        kv.validate().expect("sound");
+        let order: Vec<u32> = kv.eviction_order().map(|b| b.get()).collect();
+        (table, order)
+    };
+    let (retained, _) = run(&[1, 2, 3, 4, 5, 6], true); // [3, 4] retained, [1, 2] with it
+    let (other, _) = run(&[7, 8, 9, 9], false);
+    // Used again without a hint: the two keep their rank, behind what came later.
+    let (_, order) = run(&[1, 2, 3, 4, 5], false);
+    assert_eq!(order, [retained[2], other[1], other[0], retained[1], retained[0]]);
 }

@@ -31,14 +31,20 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 /// Bytes per block of a pool full of cached chains of `chain` blocks.
-fn bytes_per_block(config: Config, blocks: u32, chain: usize) -> f64 {
+fn bytes_per_block(config: Config, blocks: u32, chain: usize, tenants: u32) -> f64 {
     let before = LIVE_BYTES.load(Ordering::Relaxed);
     let mut kv = BlockManager::new(config).unwrap();
     let mut token = 0..;
+    let mut requests = 0u32..;
     while kv.usage().free > 0 {
         let blocks = chain.min(kv.usage().free);
         let prompt: Vec<u32> = token.by_ref().take(blocks * 16).collect();
-        let seq = kv.admit(&prompt, &Identity::default()).unwrap().seq;
+        let mut identity = Identity::default();
+        if tenants > 0 {
+            let tenant = requests.next().unwrap_or_default() % tenants;
+            identity = identity.salt(&format!("tenant-{tenant}")).unwrap();
+        }
+        let seq = kv.admit(&prompt, &identity).unwrap().seq;
         kv.reserve(seq, prompt.len()).unwrap();
         kv.commit(seq, prompt.len()).unwrap();
         kv.free(seq).unwrap();
@@ -51,10 +57,12 @@ fn bytes_per_block(config: Config, blocks: u32, chain: usize) -> f64 {
 fn metadata_stays_within_its_bounds() {
     const BLOCKS: u32 = 100_000;
     // Chains of one block are the worst case: every block is in the hash table.
-    for chain in [64, 1] {
-        let verified = bytes_per_block(Config::new(BLOCKS), BLOCKS, chain);
-        let hash_only = bytes_per_block(Config::new(BLOCKS).hash_only(), BLOCKS, chain);
-        println!("chains of {chain}: {verified:.1} B verified, {hash_only:.1} B hash-only");
+    for (chain, tenants) in [(64, 0), (1, 0), (64, 100)] {
+        let verified = bytes_per_block(Config::new(BLOCKS), BLOCKS, chain, tenants);
+        let hash_only = bytes_per_block(Config::new(BLOCKS).hash_only(), BLOCKS, chain, tenants);
+        println!(
+            "chains of {chain}, {tenants} tenants: {verified:.1} B verified, {hash_only:.1} B hash-only"
+        );
         assert!(verified <= 128.0 && hash_only <= 64.0);
     }
 }

@@ -14,8 +14,10 @@ use std::hash::Hash;
 
 /// Computes block hashes.
 ///
-/// The manager calls [`hash`](Self::hash) for blocks that it publishes and for the first
-/// block of a lookup; a hit that follows a chain compares tokens and hashes nothing.
+/// The manager calls [`hash`](Self::hash) for blocks that it publishes or is about to, and
+/// for the first and the first missing block of a lookup; a verified hit that follows a
+/// chain compares tokens and hashes nothing. In hash-only mode every block of a lookup is
+/// hashed.
 ///
 /// In verified mode a poor hash costs hits, never correctness. In hash-only mode it must
 /// resist whoever chooses the tokens: use SHA-256 there, or trusted input.
@@ -29,7 +31,8 @@ pub trait BlockHasher {
     /// The hash of the block with these tokens and extra keys below `parent`.
     fn hash(&self, parent: &Self::Digest, tokens: &[u32], extra: ExtraKeys<'_>) -> Self::Digest;
 
-    /// 64 bits of a digest, for tables. The default takes its first 8 bytes.
+    /// 64 bits of a digest, for the memory of evictions and the like; equal digests give
+    /// equal bits. The default takes its first 8 bytes.
     #[inline]
     fn fold(digest: &Self::Digest) -> u64 {
         let bytes = digest.as_ref();

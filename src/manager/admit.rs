@@ -59,15 +59,16 @@ impl<H: BlockHasher> BlockManager<H> {
         let block_size = self.block_size();
         let mut keys = Vec::new();
         let mut parent = NONE;
+        let media_end = identity.media_end().unwrap_or(0);
+        let mut extra = Some(crate::extras::NO_EXTRA);
         let hittable = hittable(prompt, block_size);
         for (position, tokens) in hittable.chunks_exact(block_size).enumerate() {
-            let extra = if identity.is_empty() {
-                Some(crate::extras::NO_EXTRA)
-            } else {
-                let start = position * block_size;
+            // Blocks behind the first and all media have the keys of the one before.
+            let start = position * block_size;
+            if position <= 1 || start < media_end + block_size {
                 identity.write_keys(start..start + block_size, &mut keys);
-                self.index.extras.lookup(&keys)
-            };
+                extra = self.index.extras.lookup(&keys);
+            }
             // Keys that nothing holds belong to no block.
             let Some(extra) = extra else { return position * block_size };
             match self.index.find(&self.pool.slots, Wanted { parent, tokens, extra }, None) {
@@ -150,10 +151,14 @@ impl<H: BlockHasher> BlockManager<H> {
     ) -> Result<(MissReason, usize), Error> {
         let block_size = self.block_size();
         let seq = self.sequences.get(id)?;
-        let Some(tokens) = seq.pending().get(..block_size) else {
-            return Ok((MissReason::BelowBlockGranularity, 0));
-        };
         let extra = seq.extra.at(seq.blocks.len());
+        let Some(tokens) = seq.pending().get(..block_size) else {
+            // The last token would not hit with smaller blocks either.
+            let tokens = &seq.pending()[..seq.pending().len() - 1];
+            let rest = Wanted { parent: seq.parent, tokens, extra };
+            let tokens_partial = self.index.tokens_shared(&self.pool.slots, rest);
+            return Ok((MissReason::BelowBlockGranularity, tokens_partial));
+        };
         let wanted = Wanted { parent: seq.parent, tokens, extra };
         // A walk that saw no other child did not need the hash; from here on it is.
         let (found, digest) = match missed {

@@ -9,6 +9,7 @@ use ahash::AHashMap;
 
 /// State of one block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BlockState {
     /// No content.
     Free,

@@ -25,6 +25,7 @@ use crate::sequence::Sequences;
 use crate::stats::{Stats, Usage};
 use crate::{BlockId, Config, ConfigError, Duplicate, Error, SeqId};
 use ahash::AHashMap;
+use std::fmt;
 
 /// A pool of KV blocks with a prefix cache, for one model on one replica.
 ///
@@ -56,7 +57,6 @@ use ahash::AHashMap;
 /// # kv.validate().unwrap();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct BlockManager<H: BlockHasher = Xxh3> {
     config: Config,
     pool: Pool,
@@ -72,6 +72,17 @@ pub struct BlockManager<H: BlockHasher = Xxh3> {
     /// Published blocks of this epoch.
     published_blocks: u32,
     stats: Stats,
+}
+
+/// A summary: tokens and salts stay out of logs.
+impl<H: BlockHasher> fmt::Debug for BlockManager<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockManager")
+            .field("config", &self.config)
+            .field("usage", &self.usage())
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
+    }
 }
 
 impl BlockManager<Xxh3> {

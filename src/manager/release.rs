@@ -33,7 +33,8 @@ impl Rank {
 
 impl<H: BlockHasher> BlockManager<H> {
     /// Ends a sequence, at any point, inside a step as well. Published blocks that nobody
-    /// else uses become cached, tail first; the others become free. O(blocks).
+    /// else uses become cached, tail first; the others become free. O(blocks), and
+    /// O(log n) for each of `n` blocks with a retention hint that expires.
     ///
     /// Its blocks may be handed out at once: see to it that the device does not write them
     /// any more, or that what it writes comes before the next owner's step.
@@ -52,10 +53,9 @@ impl<H: BlockHasher> BlockManager<H> {
         if !seq.extra.is_plain() {
             seq.extra.ids().for_each(|extra| self.index.extras.release(extra));
         }
-        let hinted = current && !seq.hints.is_empty();
         if !current {
             self.release_outdated(id)?;
-        } else if hinted || self.retained.len() > 0 || !seq.duplicates.is_empty() {
+        } else if !seq.hints.is_empty() || !seq.duplicates.is_empty() {
             self.release_ranked(id)?;
         } else {
             self.release_plain(id)?;
@@ -80,10 +80,18 @@ impl<H: BlockHasher> BlockManager<H> {
     /// start it, and it will be admitted again later. O(blocks).
     ///
     /// # Errors
-    /// [`Error::Started`] if a step was committed since, or it is a fork: free it instead.
+    /// [`Error::Started`] if a step was committed since, or it was forked: free it instead.
     /// [`Error::UnknownSequence`].
     pub fn withdraw(&mut self, id: SeqId) -> Result<(), Error> {
-        let counted = self.sequences.get(id)?.counted.ok_or(Error::Started(id))?;
+        let seq = self.sequences.get(id)?;
+        let counted = seq
+            .counted
+            .filter(|counted| counted.tokens_cached == seq.tokens_computed(self.block_size()))
+            .ok_or(Error::Started(id))?;
+        if seq.in_step() {
+            self.revert(id)?;
+            self.stats.reverted_steps -= 1;
+        }
         self.stats.discount(counted);
         self.free(id)
     }
@@ -100,7 +108,8 @@ impl<H: BlockHasher> BlockManager<H> {
         Ok(())
     }
 
-    /// Releases a sequence where no hint is in play.
+    /// Releases a sequence without hints. Its blocks keep their classes, which already rank
+    /// ancestors at least as high as descendants; used blocks are worth the default.
     fn release_plain(&mut self, id: SeqId) -> Result<(), Error> {
         let blocks = &self.sequences.get(id)?.blocks;
         let mut run = self.pool.release_run(DEFAULT_CLASS);
@@ -111,9 +120,10 @@ impl<H: BlockHasher> BlockManager<H> {
             let slot = self.pool.slot_mut(block);
             let last = slot.drop_ref();
             if slot.published() {
-                slot.set_class(DEFAULT_CLASS);
+                let class = slot.class().max(DEFAULT_CLASS);
+                slot.set_class(class);
                 if last {
-                    run.release(&mut self.pool, block, DEFAULT_CLASS);
+                    run.release(&mut self.pool, block, class);
                 }
             } else if last {
                 self.pool.give_free(block);
@@ -259,11 +269,9 @@ impl<H: BlockHasher> BlockManager<H> {
     /// # Errors
     /// [`Error::StepOpen`], [`Error::TooManySequences`], [`Error::UnknownSequence`].
     pub fn fork(&mut self, parent: SeqId) -> Result<SeqId, Error> {
-        let forked = self.sequences.get_mut(parent)?;
-        if forked.in_step() {
+        if self.sequences.get(parent)?.in_step() {
             return Err(Error::StepOpen(parent));
         }
-        forked.forked = true;
         let (id, seq) = self.sequences.open_copy(parent)?;
         let pinned = seq.duplicates.iter().map(|duplicate| duplicate.published);
         for block in seq.blocks.iter().copied().chain(pinned) {
@@ -279,7 +287,8 @@ impl<H: BlockHasher> BlockManager<H> {
     }
 
     /// Puts the published block in the place of a private duplicate, which is dropped,
-    /// and returns it. For engines that can swap pages between steps. O(log duplicates).
+    /// and returns it. For engines that can swap pages between steps. O(duplicates behind
+    /// it): adopt several last one first.
     ///
     /// # Errors
     /// [`Error::NotDuplicate`], [`Error::StepOpen`], [`Error::UnknownSequence`].

@@ -197,7 +197,6 @@ impl<H: BlockHasher> BlockManager<H> {
         }
         seq.tail_tokens += tokens;
         seq.reserved_tokens = 0;
-        seq.counted = None;
         self.stats.committed_tokens += tokens as u64;
         let copied_from = std::mem::replace(&mut seq.copied_from, NONE);
         let filled = seq.tail_tokens / block_size;
@@ -209,8 +208,9 @@ impl<H: BlockHasher> BlockManager<H> {
         Ok(commit)
     }
 
-    /// Closes a step as if it had never been: its blocks go back, a copied block is in
-    /// place again. O(new blocks).
+    /// Closes a step without its tokens: its blocks go back, a copied block is in place
+    /// again. What the reservation evicted stays evicted, and tokens appended in the step
+    /// stay known. O(new blocks).
     ///
     /// # Errors
     /// [`Error::NoStep`], [`Error::UnknownSequence`].
@@ -274,13 +274,7 @@ impl<H: BlockHasher> BlockManager<H> {
             let wanted = Wanted { parent: seq.parent, tokens, extra: seq.extra.at(position) };
             let digest = known_digest.take().unwrap_or_else(|| self.index.digest(wanted));
             let own = seq.blocks[position];
-            let lone = wanted.parent != NONE && self.pool.slot(wanted.parent).is_leaf();
-            let found = if lone {
-                Found::Nothing(Some(digest))
-            } else {
-                self.index.find(&self.pool.slots, wanted, Some(digest))
-            };
-            match found {
+            match self.index.find(&self.pool.slots, wanted, Some(digest)) {
                 Found::Nothing(_) => {
                     self.index.insert(&mut self.pool.slots, own.0, wanted, digest);
                     let up = seq.blocks[position.saturating_sub(HINT_BLOCKS)].0;

@@ -39,7 +39,7 @@ impl Who {
             6 => who.media = vec![("image", 5..7)],
             7 => who.custom = Some(7),
             8 => (who.salt, who.adapter) = (Some("a"), Some("a")),
-            9 => who.media = vec![("image", 1..6), ("picture", 2..3), ("sound", 7..8)],
+            9 => who.media = vec![("image", 1..3), ("picture", 3..6), ("sound", 7..8)],
             _ => {}
         }
         for (_, tokens) in &mut who.media {
