@@ -378,7 +378,7 @@ fn blocks_without_hints_keep_the_rank_that_they_inherited() {
         let table: Vec<u32> = kv.block_table(seq).expect("runs").iter().map(|b| b.get()).collect();
         kv.free(seq).expect("runs");
         kv.validate().expect("sound");
-        let order: Vec<u32> = kv.eviction_order().map(|b| b.get()).collect();
+        let order: Vec<u32> = kv.eviction_order().map(kvkeep::BlockId::get).collect();
         (table, order)
     };
     let (retained, _) = run(&[1, 2, 3, 4, 5, 6], true); // [3, 4] retained, [1, 2] with it

@@ -56,8 +56,14 @@ fn parts() -> impl Strategy<Value = Parts> {
     let adapter = prop::option::of((word(), word()));
     let media = prop::collection::vec((word(), 0..6usize, 1..3usize), 0..2);
     let custom = prop::collection::vec((word(), prop::collection::vec(97..99u8, 0..2)), 0..2);
-    (prop::option::of(word()), adapter, media, custom)
-        .prop_map(|(salt, adapter, media, custom)| Parts { salt, adapter, media, custom })
+    // An empty salt is no salt, by definition.
+    let salt = prop::option::of("[ab]{1,2}");
+    (salt, adapter, media, custom).prop_map(|(salt, adapter, media, custom)| Parts {
+        salt,
+        adapter,
+        media,
+        custom,
+    })
 }
 
 proptest! {

@@ -41,7 +41,7 @@ pub(crate) struct BudgetArgs {
     #[arg(long, value_name = "TOKENS")]
     pub(crate) block_size: Option<u32>,
 
-    /// Longest request, prompt and output: 40960, 32k or 32K (= 32768)
+    /// Longest request, prompt and output: 40960, 32k (= 32,000) or 32K (= 32,768)
     #[arg(long, value_name = "TOKENS", value_parser = parse_tokens)]
     pub(crate) max_model_len: Option<u64>,
 
@@ -116,7 +116,10 @@ impl BudgetArgs {
     /// Fills in the defaults and computes the budget.
     pub(crate) fn plan(&self) -> Result<Plan, Error> {
         let name = self.model.as_deref().ok_or_else(|| {
-            Error::Input("no model; pass --model with a preset or a config.json".to_owned())
+            Error::Input(
+                "no model; budget flags need --model: a preset, a model id or a config.json"
+                    .to_owned(),
+            )
         })?;
         let model = resolve_model(name)?;
         let mut warnings = model.warnings.clone();

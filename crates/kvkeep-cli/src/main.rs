@@ -6,6 +6,7 @@ mod budget_args;
 mod bytes;
 mod error;
 mod format;
+mod output;
 mod plan;
 mod simulate;
 
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 
 /// Plan KV cache memory and simulate prefix caching.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "kvkeep", version)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -38,8 +39,9 @@ fn main() -> ExitCode {
         Command::Plan(args) => plan::run(*args),
         Command::Simulate(args) => simulate::run(*args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "kvkeep", &mut std::io::stdout());
-            ExitCode::SUCCESS
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "kvkeep", &mut script);
+            output::print(&script)
         }
     }
 }

@@ -15,9 +15,9 @@ mod render;
 use crate::budget_args::{BudgetArgs, Plan};
 use crate::error::Error;
 use crate::format::Format;
+use crate::output;
 use family::Family;
 use kvkeep::budget::{Attention, KvDtype};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -88,9 +88,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
                 Format::Table => render::table(&plan),
                 Format::Json => format!("{:#}\n", render::json(&plan)),
             };
-            // A reader that closed the pipe has seen what it wanted.
-            let _ = std::io::stdout().write_all(text.as_bytes());
-            ExitCode::SUCCESS
+            output::print(text.as_bytes())
         }
         Err(error) => {
             eprintln!("error: {error}");

@@ -15,7 +15,7 @@ mod report;
 mod splitmix;
 mod workload;
 
-use crate::{error::Error, format::Format};
+use crate::{error::Error, format::Format, output};
 use clap::ValueEnum;
 use conversations::Conversations;
 use mooncake::{MooncakeReader, TraceError};
@@ -26,7 +26,7 @@ use report::{Report, Subject};
 use std::{
     fmt,
     fs::File,
-    io::{self, BufReader, Write},
+    io::{self, BufReader},
     process::ExitCode,
     time::Instant,
 };
@@ -85,15 +85,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
             return failure.exit_code();
         }
     };
-    match print(&report, format) {
-        Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads has seen enough, `head` for one.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: the report cannot be written: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    output::print(&render(&report, format))
 }
 
 /// Why there is no report.
@@ -120,16 +112,15 @@ impl fmt::Display for Failure {
     }
 }
 
-fn print(report: &Report, format: Format) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
+fn render(report: &Report, format: Format) -> Vec<u8> {
     match format {
-        Format::Table => write!(stdout, "{report}")?,
+        Format::Table => report.to_string().into_bytes(),
         Format::Json => {
-            serde_json::to_writer_pretty(&mut stdout, report)?;
-            writeln!(stdout)?;
+            let mut json = serde_json::to_vec_pretty(report).expect("a report is plain data");
+            json.push(b'\n');
+            json
         }
     }
-    stdout.flush()
 }
 
 /// Runs the replay that `args` describe.

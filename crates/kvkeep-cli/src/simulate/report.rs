@@ -119,7 +119,7 @@ impl fmt::Display for Report {
         row(f, "  found in the cache", &grouped(self.cached_tokens))?;
         row(f, "  computed", &grouped(self.prompt_tokens - self.cached_tokens))?;
         if self.outputs {
-            row(f, "Output tokens", &grouped(self.decoded_tokens))?;
+            row(f, "Output tokens decoded", &grouped(self.decoded_tokens))?;
             row(f, "  outputs cut short by the pool", &grouped(self.outputs_cut_short))?;
         }
         row(f, "Evicted blocks", &grouped(self.evicted_blocks))?;
