@@ -87,7 +87,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let stats = kv.stats();
     println!(
-        "recompute tax: {} preemption, {} tokens computed twice of {} committed",
+        "recompute tax: {} preemption, {} tokens computed after it of {} committed",
         stats.preemptions, stats.recomputed_tokens, stats.committed_tokens
     );
     // The second lookup of young is kept out of the hit rate.

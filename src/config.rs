@@ -23,7 +23,9 @@ pub const MAX_SEQUENCES: usize = (MAX_REFS / 2) as usize;
 ///
 /// Metadata per block: 32 bytes, the hash (16 bytes with [`Xxh3`](crate::hash::Xxh3)),
 /// `4 * block_size` bytes of tokens unless hash-only, 2 bytes of memory of evictions, and
-/// 9 to 18 bytes of hash table for first blocks and for children after the first.
+/// 9 to 18 bytes of hash table for first blocks and for children after the first. Once
+/// sequences have extra keys: 4 bytes more per block, each distinct set of keys once, and
+/// about 30 bytes per first block with extra keys.
 ///
 /// ```
 /// use kvkeep::{BlockManager, Config};

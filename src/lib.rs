@@ -55,14 +55,16 @@
 //! | *free* | a block without content |
 //! | *cached* | a block with content that nobody uses: a hit can take it, and so can eviction |
 //! | *in use* | a block that sequences hold |
-//! | *prefix hit* | the cached blocks that a prompt starts with |
+//! | *published* | a full block, cached or in use, whose KV is written and that lookups find |
+//! | *prefix hit* | the published blocks that a prompt starts with; its tokens are the *cached tokens* of a request |
 //! | *step* | one reserve ... commit (or revert) of a sequence |
 //!
 //! # Costs
 //!
 //! Every operation is O(1) per block that it touches, eviction included, at any number of
-//! blocks. Metadata is about 115 bytes per block of 16 tokens, 50 in hash-only mode. See
-//! [`Config`] for the parts, and `docs/design.md` for the reasons.
+//! blocks; retention hints that expire add O(log n). Metadata is about 115 bytes per block
+//! of 16 tokens, 50 in hash-only mode. See [`Config`] for the parts, and `docs/design.md`
+//! for the reasons.
 
 pub mod budget;
 mod config;

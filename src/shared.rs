@@ -1,7 +1,7 @@
 //! A lock around the manager, for engines whose threads share one.
 //!
-//! Owns nothing but the lock: each method takes it once and calls the method of the same
-//! name. Results are owned, so no lock outlives a call.
+//! Owns nothing but the lock: each method takes it once and calls the manager's method of
+//! the same name. Results are owned, so no lock outlives a call.
 
 use crate::hash::{BlockHasher, Xxh3};
 use crate::{Admission, BlockId, BlockManager, Commit, Error, Identity, Retention};

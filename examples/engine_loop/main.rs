@@ -94,7 +94,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("  {} pages copied for samples", gpu.pages_copied);
     println!("  drafts: {} accepted, {} rejected", engine.drafts_accepted, engine.drafts_rejected);
     println!(
-        "  preemptions: {}, tokens computed again: {}",
+        "  preemptions: {}, tokens computed after them: {}",
         stats.preemptions, stats.recomputed_tokens
     );
     assert!(stats.preemptions > 0 && gpu.pages_copied >= 2);
@@ -105,6 +105,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     engine.gpu.scribble();
     engine.submit(job("chat", 100, 60))?;
     let Err(noticed) = run(&mut engine, |_| false) else { return Err("it was not".into()) };
-    println!("  {noticed}");
+    println!("  as it should be: {noticed}");
     Ok(())
 }

@@ -57,7 +57,8 @@ pub(crate) struct Args {
     budget: BudgetArgs,
 
     /// Docker Compose file, or a text file with a `vllm serve` command line; flags given
-    /// here override it
+    /// here override it. Variables take their defaults: neither the environment nor a .env
+    /// file is read
     #[arg(long, value_name = "FILE", help_heading = "Profile")]
     profile: Option<PathBuf>,
 
