@@ -4,6 +4,7 @@ use super::BlockManager;
 use crate::hash::BlockHasher;
 use crate::ids::NONE;
 use crate::pool::PinRun;
+use crate::prefetch::prefetch;
 use crate::prefix::{Found, PrefixIndex, Wanted};
 use crate::sequence::ExtraPlan;
 use crate::stats::Counted;
@@ -125,7 +126,12 @@ impl<H: BlockHasher> BlockManager<H> {
                     break;
                 }
             }
-            if verified {
+            // Ahead of the walk, as `follow` does it.
+            if !verified {
+                let ahead = slots[parent as usize].ahead;
+                prefetch(slots, ahead as usize);
+                self.index.content.prefetch_digest(ahead);
+            } else {
                 let (extra, table) = (&seq.extra, &mut seq.blocks);
                 parent = self.index.follow(slots, &mut pins, parent, hittable, extra, table);
             }
