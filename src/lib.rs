@@ -88,6 +88,7 @@ mod shared;
 mod slot;
 mod stats;
 mod table;
+mod tally;
 
 pub use config::{Config, ConfigError, ConfigProblem, MAX_BLOCK_SIZE, MAX_BLOCKS, MAX_SEQUENCES};
 pub use error::Error;

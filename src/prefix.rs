@@ -17,8 +17,8 @@ use crate::prefetch::prefetch;
 use crate::sequence::ExtraPlan;
 use crate::slot::Slot;
 use crate::table::Table;
+use crate::tally::Tally;
 use ahash::AHashMap;
-use std::collections::hash_map::Entry;
 
 /// Recently published first blocks that a miss is compared with, to see whether it
 /// shared part of one.
@@ -52,7 +52,7 @@ pub(crate) struct PrefixIndex<H: BlockHasher> {
     /// A secret of this process. No result depends on it, only places in tables.
     keyed: ahash::RandomState,
     /// First blocks with extra keys, by a keyed hash of their tokens alone, counted.
-    twins: AHashMap<u64, u32>,
+    twins: Tally,
     /// That hash by block, in hash-only mode, where it cannot be computed again.
     twin_of: AHashMap<u32, u64>,
     recent_roots: [u32; RECENT_ROOTS],
@@ -69,7 +69,7 @@ impl<H: BlockHasher> PrefixIndex<H> {
             extras: Extras::new(),
             table: Table::new(),
             keyed: ahash::RandomState::new(),
-            twins: AHashMap::new(),
+            twins: Tally::default(),
             twin_of: AHashMap::new(),
             recent_roots: [NONE; RECENT_ROOTS],
             next_recent: 0,
@@ -79,7 +79,7 @@ impl<H: BlockHasher> PrefixIndex<H> {
     /// Forgets all blocks. The extra keys stay: blocks and sequences still hold them.
     pub(crate) fn clear(&mut self) {
         self.table = Table::new();
-        self.twins = AHashMap::new();
+        self.twins = Tally::default();
         self.twin_of = AHashMap::new();
         self.recent_roots = [NONE; RECENT_ROOTS];
     }
@@ -252,7 +252,7 @@ impl<H: BlockHasher> PrefixIndex<H> {
         self.next_recent = (self.next_recent + 1) % RECENT_ROOTS;
         if extra != NO_EXTRA {
             let twin = self.keyed.hash_one(tokens);
-            *self.twins.entry(twin).or_default() += 1;
+            self.twins.add(twin);
             if !self.content.verified() {
                 self.twin_of.insert(id, twin);
             }
@@ -294,12 +294,7 @@ impl<H: BlockHasher> PrefixIndex<H> {
             .twin_of
             .remove(&id)
             .unwrap_or_else(|| self.keyed.hash_one(self.content.tokens(id)));
-        if let Entry::Occupied(mut count) = self.twins.entry(twin) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
-        }
+        self.twins.remove(twin);
     }
 
     /// Whether the same tokens are published at this place with other extra keys.
@@ -314,7 +309,7 @@ impl<H: BlockHasher> PrefixIndex<H> {
             }
         }
         if parent == NONE {
-            return self.twins.contains_key(&self.keyed.hash_one(tokens));
+            return self.twins.contains(self.keyed.hash_one(tokens));
         }
         let child = slots[parent as usize].child;
         child != NONE && self.content.verified() && self.content.tokens(child) == tokens

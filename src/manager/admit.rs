@@ -181,7 +181,7 @@ impl<H: BlockHasher> BlockManager<H> {
             Found::Collision(_) => (MissReason::Collision, 0),
             Found::Nothing(_) => self.explain(wanted, &digest),
         };
-        *self.frontier.entry(H::fold(&digest)).or_default() += 1;
+        self.frontier.add(H::fold(&digest));
         self.sequences.get_mut(id)?.next_digest = Some(digest);
         Ok((reason, tokens_partial))
     }
@@ -189,7 +189,7 @@ impl<H: BlockHasher> BlockManager<H> {
     /// Why a full block that could have hit is not there.
     fn explain(&self, wanted: Wanted<'_>, digest: &H::Digest) -> (MissReason, usize) {
         let shared = self.index.tokens_shared(&self.pool.slots, wanted);
-        let reason = if self.frontier.contains_key(&H::fold(digest)) {
+        let reason = if self.frontier.contains(H::fold(digest)) {
             MissReason::NotCommitted
         } else if self.ghost.contains(self.ghost_hash(digest)) {
             MissReason::Evicted

@@ -4,8 +4,8 @@ use super::BlockManager;
 use crate::hash::BlockHasher;
 use crate::ids::NONE;
 use crate::retention::{DEFAULT_CLASS, Retained};
+use crate::tally::Tally;
 use crate::{BlockId, Error};
-use ahash::AHashMap;
 
 /// State of one block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl<H: BlockHasher> BlockManager<H> {
         self.epoch += 1;
         self.index.clear();
         self.pool.free_all_cached();
-        self.frontier = AHashMap::new();
+        self.frontier = Tally::default();
         self.retained = Retained::new();
         self.stats.invalidated_blocks += u64::from(self.published_blocks);
         self.published_blocks = 0;

@@ -23,8 +23,8 @@ use crate::prefix::PrefixIndex;
 use crate::retention::Retained;
 use crate::sequence::Sequences;
 use crate::stats::{Stats, Usage};
+use crate::tally::Tally;
 use crate::{BlockId, Config, ConfigError, Duplicate, Error, SeqId};
-use ahash::AHashMap;
 use std::fmt;
 
 /// A pool of KV blocks with a prefix cache, for one model on one replica.
@@ -64,7 +64,7 @@ pub struct BlockManager<H: BlockHasher = Xxh3> {
     sequences: Sequences<H::Digest>,
     /// The blocks that running sequences will compute next, by folded hash, with the number of
     /// sequences: a thousand equal prompts at once are one entry.
-    frontier: AHashMap<u64, u32>,
+    frontier: Tally,
     ghost: Ghost,
     retained: Retained,
     epoch: u64,
@@ -107,7 +107,7 @@ impl<H: BlockHasher> BlockManager<H> {
             pool: Pool::new(config.num_blocks),
             index: PrefixIndex::new(hasher, config.num_blocks, config.block_size, config.verified),
             sequences: Sequences::new(config.max_sequences),
-            frontier: AHashMap::new(),
+            frontier: Tally::default(),
             ghost: Ghost::new(remembered),
             retained: Retained::new(),
             epoch: 0,

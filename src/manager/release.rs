@@ -1,7 +1,6 @@
 //! The end of a sequence, and forks: references come and go here.
 
 use super::BlockManager;
-use super::step::leave_frontier;
 use crate::hash::BlockHasher;
 use crate::ids::NONE;
 use crate::prefetch::prefetch;
@@ -48,7 +47,7 @@ impl<H: BlockHasher> BlockManager<H> {
         let seq = self.sequences.get_mut(id)?;
         let current = seq.epoch == self.epoch;
         if current && let Some(digest) = &seq.next_digest {
-            leave_frontier(&mut self.frontier, H::fold(digest));
+            self.frontier.remove(H::fold(digest));
         }
         if !seq.extra.is_plain() {
             seq.extra.ids().for_each(|extra| self.index.extras.release(extra));
@@ -281,7 +280,7 @@ impl<H: BlockHasher> BlockManager<H> {
         if seq.epoch == self.epoch
             && let Some(digest) = &seq.next_digest
         {
-            *self.frontier.entry(H::fold(digest)).or_default() += 1;
+            self.frontier.add(H::fold(digest));
         }
         Ok(id)
     }

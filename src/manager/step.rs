@@ -5,8 +5,6 @@ use crate::hash::BlockHasher;
 use crate::ids::NONE;
 use crate::prefix::{Found, Wanted};
 use crate::{BlockId, Duplicate, Error, SeqId};
-use ahash::AHashMap;
-use std::collections::hash_map::Entry;
 
 /// Blocks between a block and what its prefetch hints name. Enough to hide a miss of the
 /// last-level cache behind the work on the blocks in between.
@@ -267,7 +265,7 @@ impl<H: BlockHasher> BlockManager<H> {
         }
         let mut known_digest = seq.next_digest.take();
         if let Some(digest) = &known_digest {
-            leave_frontier(&mut self.frontier, H::fold(digest));
+            self.frontier.remove(H::fold(digest));
         }
         for position in first..first + filled {
             let tokens = &seq.pending()[(position - first) * block_size..][..block_size];
@@ -354,19 +352,8 @@ impl<H: BlockHasher> BlockManager<H> {
             let extra = seq.extra.at(seq.full_blocks);
             let digest = self.index.digest(Wanted { parent: seq.parent, tokens, extra });
             seq.next_digest = Some(digest);
-            *self.frontier.entry(H::fold(&digest)).or_default() += 1;
+            self.frontier.add(H::fold(&digest));
         }
         Ok(())
-    }
-}
-
-/// Takes one sequence's next block out of the frontier.
-#[inline]
-pub(super) fn leave_frontier(frontier: &mut AHashMap<u64, u32>, key: u64) {
-    if let Entry::Occupied(mut sequences) = frontier.entry(key) {
-        *sequences.get_mut() -= 1;
-        if *sequences.get() == 0 {
-            sequences.remove();
-        }
     }
 }

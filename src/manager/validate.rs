@@ -5,7 +5,7 @@ use crate::hash::BlockHasher;
 use crate::ids::NONE;
 use crate::retention::DEFAULT_CLASS;
 use crate::slot::Class;
-use ahash::AHashMap;
+use crate::tally::Tally;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
@@ -299,11 +299,9 @@ impl<H: BlockHasher> BlockManager<H> {
         let in_use = places.iter().filter(|place| matches!(place, Place::InUse { .. })).count();
         ensure!(usage.in_use == in_use, "{in_use} blocks in use, counted {}", usage.in_use);
 
-        let mut frontier: AHashMap<u64, u32> = AHashMap::new();
+        let mut frontier = Tally::default();
         for (_, seq) in self.sequences.iter().filter(|(_, seq)| seq.epoch == self.epoch) {
-            seq.next_digest
-                .iter()
-                .for_each(|digest| *frontier.entry(H::fold(digest)).or_default() += 1);
+            seq.next_digest.iter().for_each(|digest| frontier.add(H::fold(digest)));
         }
         ensure!(
             frontier == self.frontier,
