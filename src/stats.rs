@@ -79,6 +79,11 @@ pub(crate) struct Counted {
 }
 
 impl Stats {
+    /// Published blocks of this epoch: those that neither eviction nor invalidation took.
+    pub(crate) fn resident_blocks(&self) -> u64 {
+        self.published_blocks - self.evicted_blocks - self.invalidated_blocks
+    }
+
     #[inline]
     pub(crate) fn count(&mut self, admission: Counted) {
         self.apply(admission, |counter, by| *counter += by);

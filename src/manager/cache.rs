@@ -30,8 +30,7 @@ impl<H: BlockHasher> BlockManager<H> {
         self.pool.free_all_cached();
         self.frontier = Tally::default();
         self.retained = Retained::new();
-        self.stats.invalidated_blocks += u64::from(self.published_blocks);
-        self.published_blocks = 0;
+        self.stats.invalidated_blocks += self.stats.resident_blocks();
         self.epoch
     }
 
@@ -44,7 +43,7 @@ impl<H: BlockHasher> BlockManager<H> {
         let Some(passed_ms) = now_ms.checked_sub(self.now_ms) else {
             return Err(Error::TimeWentBack { passed_ms: now_ms, now_ms: self.now_ms });
         };
-        let resident = u64::from(self.published_blocks).saturating_mul(passed_ms);
+        let resident = self.stats.resident_blocks().saturating_mul(passed_ms);
         self.stats.resident_block_ms = self.stats.resident_block_ms.saturating_add(resident);
         self.now_ms = now_ms;
         while let Some(id) = self.retained.pop_expired(now_ms) {

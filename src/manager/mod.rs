@@ -69,8 +69,6 @@ pub struct BlockManager<H: BlockHasher = Xxh3> {
     retained: Retained,
     epoch: u64,
     now_ms: u64,
-    /// Published blocks of this epoch.
-    published_blocks: u32,
     stats: Stats,
 }
 
@@ -112,7 +110,6 @@ impl<H: BlockHasher> BlockManager<H> {
             retained: Retained::new(),
             epoch: 0,
             now_ms: 0,
-            published_blocks: 0,
             stats: Stats::default(),
             config,
         })

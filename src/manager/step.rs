@@ -296,7 +296,6 @@ impl<H: BlockHasher> BlockManager<H> {
         }
         seq.drop_pending(filled * block_size);
         self.enter_frontier(id)?;
-        self.published_blocks += commit.blocks_published as u32;
         self.stats.published_blocks += commit.blocks_published as u64;
         self.stats.duplicate_blocks += commit.blocks_duplicate as u64;
         Ok(commit)

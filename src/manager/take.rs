@@ -53,7 +53,6 @@ impl<H: BlockHasher> BlockManager<H> {
         let next = victims.finish(&mut self.pool);
         prefetch(&self.pool.slots, next as usize);
         self.index.content.prefetch_digest(next);
-        self.published_blocks -= count as u32;
         self.stats.evicted_blocks += count as u64;
     }
 

@@ -204,10 +204,12 @@ impl<H: BlockHasher> BlockManager<H> {
             "{in_table} blocks in the table, it has {}",
             self.index.table_len()
         );
+        let stats = &self.stats;
+        let gone = stats.evicted_blocks + stats.invalidated_blocks;
         ensure!(
-            published == self.published_blocks,
-            "{published} published, counted {}",
-            self.published_blocks
+            stats.published_blocks == gone + published,
+            "{} blocks were published, {gone} went, {published} are there",
+            stats.published_blocks
         );
         for id in (0..places.len()).filter(|&id| self.findable(id, places)) {
             let slot = self.pool.slots[id];
@@ -271,13 +273,6 @@ impl<H: BlockHasher> BlockManager<H> {
     /// I8: what the statistics must agree with, and the frontier.
     fn check_counters(&self, places: &[Place]) -> Check {
         let stats = &self.stats;
-        let gone = stats.evicted_blocks + stats.invalidated_blocks;
-        ensure!(
-            stats.published_blocks == gone + u64::from(self.published_blocks),
-            "{} blocks were published, {gone} went, {} are there",
-            stats.published_blocks,
-            self.published_blocks
-        );
         let (requests, missed) =
             stats.misses.iter().fold((0, 0), |(requests, tokens), (_, count)| {
                 (requests + count.requests, tokens + count.tokens)
