@@ -73,7 +73,9 @@ impl Identity {
 
     /// An image, audio clip or video whose placeholder tokens are at `tokens` of the
     /// prompt; `identifier` names its content (a digest). Enters each block that it
-    /// overlaps, with its offset from the start of the block.
+    /// overlaps, with its offset from the start of the block. The length counts only by
+    /// the blocks that it reaches, so an identifier must also tell apart what changes the
+    /// KV of equal content, such as its resolution.
     ///
     /// # Errors
     /// [`IdentityError`] if the identifier is too long, the range is empty or overlaps that
