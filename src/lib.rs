@@ -68,6 +68,7 @@
 
 pub mod budget;
 mod config;
+pub mod conformance;
 mod content;
 mod error;
 pub mod evict;

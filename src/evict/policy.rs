@@ -38,14 +38,14 @@ use crate::BlockId;
 ///
 /// # Testing a policy
 ///
-/// [`conformance::check`](super::conformance::check) runs a policy inside a manager through random requests, forks,
+/// [`conformance::check`](crate::conformance::check) runs a policy inside a manager through random requests, forks,
 /// aborts, hints and epochs.
 ///
 /// # A policy of your own
 ///
 /// ```
-/// use kvkeep::evict::{Access, CandidateHeap, EvictionPolicy, Inserted, conformance};
-/// use kvkeep::{BlockId, BlockManager, Config};
+/// use kvkeep::evict::{Access, CandidateHeap, EvictionPolicy, Inserted};
+/// use kvkeep::{BlockId, BlockManager, Config, conformance};
 ///
 /// /// The block deepest in its conversation goes first.
 /// #[derive(Default)]

@@ -1,5 +1,20 @@
 //! Traces of LLM requests, and what a prefix cache makes of them.
 //!
 //! * [`trace`]: where requests come from.
+//! * [`Accesses`]: what a cache sees of a trace, by one of two rules.
+//! * [`replay`]: the library's block manager, with any policy, fed from a trace.
+//! * [`Opt`]: the best that any policy can do.
+//! * [`LruCurve`]: LRU at every size at once.
 
+mod accesses;
+mod curve;
+mod opt;
+mod recency;
+mod replay;
 pub mod trace;
+
+pub use accesses::{Accesses, Rule};
+pub use curve::LruCurve;
+pub use opt::Opt;
+pub use recency::RecencyStack;
+pub use replay::{Hits, ReplayError, replay};

@@ -39,4 +39,9 @@ pub trait Source {
     /// # Errors
     /// The trace cannot be read, or is malformed; the message names the place.
     fn read_next(&mut self, request: &mut Request) -> Result<bool, Self::Error>;
+
+    /// How much of the trace has been read, from 0 to 1, where its size is known.
+    fn fraction_read(&self) -> Option<f64> {
+        None
+    }
 }
