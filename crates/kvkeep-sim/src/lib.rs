@@ -2,4 +2,7 @@
 //!
 //! * [`trace`]: where requests come from.
 
+mod splitmix;
 pub mod trace;
+
+pub use splitmix::SplitMix64;
