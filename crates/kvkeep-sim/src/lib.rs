@@ -13,6 +13,7 @@ mod opt;
 mod recency;
 mod replay;
 mod shards;
+mod splitmix;
 pub mod trace;
 
 pub use accesses::{Accesses, Rule};
@@ -21,3 +22,4 @@ pub use opt::Opt;
 pub use recency::RecencyStack;
 pub use replay::{Hits, ReplayError, replay};
 pub use shards::{Estimate, Shards};
+pub use splitmix::SplitMix64;
