@@ -2,6 +2,7 @@
 //!
 //! * [`trace`]: where requests come from.
 
+mod fixed;
 mod splitmix;
 pub mod trace;
 

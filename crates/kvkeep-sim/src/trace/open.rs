@@ -232,7 +232,6 @@ fn format_of(input: &mut Input, options: &OpenOptions) -> Result<Format, TraceEr
     if head.trim_ascii().is_empty() {
         return Err(TraceError::NoRequests { name: name() });
     }
-    // A line that tells nothing may still be somebody's: its reader says what is missing.
     Format::of(&head).ok_or_else(|| TraceError::UnknownFormat { name: name() })
 }
 
