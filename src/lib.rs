@@ -68,9 +68,10 @@
 
 pub mod budget;
 mod config;
+pub mod conformance;
 mod content;
 mod error;
-mod evict;
+pub mod evict;
 mod extras;
 mod ghost;
 pub mod hash;
@@ -81,6 +82,7 @@ mod miss;
 mod pool;
 mod prefetch;
 mod prefix;
+mod recency;
 mod replicas;
 mod retention;
 mod sequence;

@@ -3,15 +3,15 @@
 //! Owns invariant I1 (each block is free, cached or in use) and the counts. Knows
 //! nothing of tokens, hashes or sequences. Everything here is O(1) per block.
 
-use crate::evict::Lru;
 use crate::ids::NONE;
+use crate::recency::Recency;
 use crate::slot::{Class, Slot};
 
 #[derive(Debug)]
 pub(crate) struct Pool {
     /// One slot per block, then the sentinels of the cached lists.
     pub(crate) slots: Vec<Slot>,
-    lru: Lru,
+    recency: Recency,
     num_blocks: u32,
     free_head: u32,
     free_blocks: u32,
@@ -26,8 +26,8 @@ impl Pool {
         if let Some(last) = slots.last_mut() {
             last.next = NONE;
         }
-        let lru = Lru::new(&mut slots);
-        Pool { slots, lru, num_blocks, free_head: 0, free_blocks: num_blocks, cached_blocks: 0 }
+        let recency = Recency::new(&mut slots);
+        Pool { slots, recency, num_blocks, free_head: 0, free_blocks: num_blocks, cached_blocks: 0 }
     }
 
     #[inline]
@@ -72,9 +72,22 @@ impl Pool {
     #[inline]
     pub(crate) fn pin(&mut self, id: u32) {
         if self.slots[id as usize].add_ref() {
-            Lru::unlink_run(&mut self.slots, id, id);
-            self.cached_blocks -= 1;
+            self.take_cached(id);
         }
+    }
+
+    /// Takes a cached block out of its list: it is evicted, or came in use.
+    #[inline]
+    pub(crate) fn take_cached(&mut self, id: u32) {
+        Recency::unlink_run(&mut self.slots, id, id);
+        self.cached_blocks -= 1;
+    }
+
+    /// The least recently released block of the lowest class. The caller knows that a
+    /// block is cached.
+    #[inline]
+    pub(crate) fn front(&mut self) -> u32 {
+        self.recency.front(&self.slots).1
     }
 
     /// Puts a block that lost its last reference where the free ones are.
@@ -89,19 +102,19 @@ impl Pool {
     /// A cursor for releasing many blocks into one class.
     #[inline]
     pub(crate) fn release_run(&mut self, class: Class) -> ReleaseRun {
-        ReleaseRun { tail: self.lru.tail(&self.slots, class), class, blocks: 0 }
+        ReleaseRun { tail: self.recency.tail(&self.slots, class), class, blocks: 0 }
     }
 
     /// Moves a cached block to the late end of `class`.
     pub(crate) fn move_to(&mut self, id: u32, class: Class) {
-        Lru::unlink_run(&mut self.slots, id, id);
+        Recency::unlink_run(&mut self.slots, id, id);
         self.slots[id as usize].set_class(class);
-        self.lru.push(&mut self.slots, id, class);
+        self.recency.push(&mut self.slots, id, class);
     }
 
     /// Makes every cached block free, as it is. O(1) in the number of blocks.
     pub(crate) fn free_all_cached(&mut self) {
-        if let Some((first, last)) = self.lru.take_all(&mut self.slots) {
+        if let Some((first, last)) = self.recency.take_all(&mut self.slots) {
             self.slots[last as usize].next = self.free_head;
             self.free_head = first;
             self.free_blocks += self.cached_blocks;
@@ -111,7 +124,7 @@ impl Pool {
 
     /// Cached blocks with their class, next victim first.
     pub(crate) fn eviction_order(&self) -> impl Iterator<Item = (u32, Class)> + '_ {
-        self.lru.iter(&self.slots)
+        self.recency.iter(&self.slots)
     }
 
     /// Free blocks, next one to be used first.
@@ -157,7 +170,7 @@ impl PinRun {
         let front = std::mem::replace(&mut self.front, id);
         if before != id {
             if front != NONE {
-                Lru::unlink_run(slots, front, self.back);
+                Recency::unlink_run(slots, front, self.back);
             }
             self.back = id;
         }
@@ -166,7 +179,7 @@ impl PinRun {
     #[inline]
     pub(crate) fn finish(self, pool: &mut Pool) {
         if self.front != NONE {
-            Lru::unlink_run(&mut pool.slots, self.front, self.back);
+            Recency::unlink_run(&mut pool.slots, self.front, self.back);
         }
         pool.cached_blocks -= self.blocks;
     }
@@ -193,7 +206,7 @@ impl Victims {
     pub(crate) fn next(&mut self, pool: &mut Pool) -> u32 {
         if self.front == self.sentinel {
             self.close(pool);
-            (self.sentinel, self.front) = pool.lru.front(&pool.slots);
+            (self.sentinel, self.front) = pool.recency.front(&pool.slots);
         }
         let id = self.front;
         self.front = pool.slots[id as usize].next;
@@ -221,7 +234,7 @@ impl Victims {
 #[derive(Debug)]
 #[must_use = "the list stays open until `finish`"]
 pub(crate) struct ReleaseRun {
-    tail: crate::evict::Tail,
+    tail: crate::recency::Tail,
     class: Class,
     blocks: u32,
 }
@@ -230,7 +243,7 @@ impl ReleaseRun {
     #[inline(always)]
     pub(crate) fn release(&mut self, pool: &mut Pool, id: u32, class: Class) {
         if class != self.class {
-            let next = pool.lru.tail(&pool.slots, class);
+            let next = pool.recency.tail(&pool.slots, class);
             std::mem::replace(&mut self.tail, next).finish(&mut pool.slots);
             self.class = class;
         }

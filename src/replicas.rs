@@ -1,5 +1,6 @@
 //! Independent pools side by side: data parallelism.
 
+use crate::evict::{EvictionPolicy, Lru};
 use crate::hash::{BlockHasher, Xxh3};
 use crate::{BlockManager, Identity};
 
@@ -30,8 +31,8 @@ use crate::{BlockManager, Identity};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct Replicas<H: BlockHasher = Xxh3> {
-    managers: Vec<BlockManager<H>>,
+pub struct Replicas<H: BlockHasher = Xxh3, P: EvictionPolicy = Lru> {
+    managers: Vec<BlockManager<H, P>>,
 }
 
 /// Answer of [`Replicas::route`].
@@ -63,12 +64,12 @@ impl std::fmt::Display for NoReplica {
 
 impl std::error::Error for NoReplica {}
 
-impl<H: BlockHasher> Replicas<H> {
+impl<H: BlockHasher, P: EvictionPolicy> Replicas<H, P> {
     /// Replicas with these managers.
     ///
     /// # Errors
     /// [`NoReplica`] if there is none.
-    pub fn new(managers: Vec<BlockManager<H>>) -> Result<Self, NoReplica> {
+    pub fn new(managers: Vec<BlockManager<H, P>>) -> Result<Self, NoReplica> {
         if managers.is_empty() {
             return Err(NoReplica { replica: 0, replicas: 0 });
         }
@@ -97,7 +98,7 @@ impl<H: BlockHasher> Replicas<H> {
     ///
     /// # Errors
     /// [`NoReplica`].
-    pub fn get(&self, replica: usize) -> Result<&BlockManager<H>, NoReplica> {
+    pub fn get(&self, replica: usize) -> Result<&BlockManager<H, P>, NoReplica> {
         let replicas = self.managers.len();
         self.managers.get(replica).ok_or(NoReplica { replica, replicas })
     }
@@ -106,19 +107,19 @@ impl<H: BlockHasher> Replicas<H> {
     ///
     /// # Errors
     /// [`NoReplica`].
-    pub fn get_mut(&mut self, replica: usize) -> Result<&mut BlockManager<H>, NoReplica> {
+    pub fn get_mut(&mut self, replica: usize) -> Result<&mut BlockManager<H, P>, NoReplica> {
         let replicas = self.managers.len();
         self.managers.get_mut(replica).ok_or(NoReplica { replica, replicas })
     }
 
     /// Gives the managers back.
     #[must_use]
-    pub fn into_inner(self) -> Vec<BlockManager<H>> {
+    pub fn into_inner(self) -> Vec<BlockManager<H, P>> {
         self.managers
     }
 
     /// All managers, in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &BlockManager<H>> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &BlockManager<H, P>> {
         self.managers.iter()
     }
 }

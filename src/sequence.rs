@@ -3,6 +3,7 @@
 //! A slot of the slab keeps its vectors when its sequence ends, so in steady state
 //! admitting and decoding allocate nothing.
 
+use crate::evict::Access;
 use crate::extras::{ExtraId, NO_EXTRA};
 use crate::ids::NONE;
 use crate::retention::{Hint, Retention};
@@ -91,6 +92,10 @@ pub(crate) struct Sequence<D> {
     /// Hash of the next block to be published, once its tokens are known.
     pub(crate) next_digest: Option<D>,
     pub(crate) epoch: u64,
+    /// Who it is, for the policy.
+    pub(crate) access: Access,
+    /// Whether a step was granted: the policy knows of it.
+    pub(crate) granted: bool,
     /// What its admission added to the statistics; `None` for a fork and its parent.
     pub(crate) counted: Option<Counted>,
     pub(crate) extra: ExtraPlan,
@@ -116,6 +121,8 @@ impl<D: Copy> Sequence<D> {
             blocks: Vec::new(),
             next_digest: None,
             epoch: 0,
+            access: Access::default(),
+            granted: false,
             counted: None,
             extra: ExtraPlan::default(),
             duplicates: Vec::new(),
@@ -137,6 +144,7 @@ impl<D: Copy> Sequence<D> {
         self.forked = false;
         self.next_digest = None;
         self.counted = None;
+        self.granted = false;
         self.reserved_tokens = 0;
         self.copied_from = NONE;
         self.extra.clear();
@@ -233,6 +241,8 @@ impl<D: Copy> Sequence<D> {
         self.next_digest = other.next_digest;
         self.forked = other.forked;
         self.epoch = other.epoch;
+        self.access = other.access;
+        self.granted = other.granted;
         self.extra.clone_from(&other.extra);
     }
 }

@@ -3,6 +3,7 @@
 //! Owns nothing but the lock: each method takes it once and calls the manager's method of
 //! the same name. Results are owned, so no lock outlives a call.
 
+use crate::evict::{EvictionPolicy, Lru};
 use crate::hash::{BlockHasher, Xxh3};
 use crate::{Admission, BlockId, BlockManager, Commit, Error, Identity, Retention};
 use crate::{SeqId, Stats, Step, Usage};
@@ -35,25 +36,25 @@ use std::ops::RangeBounds;
 /// # Ok::<(), kvkeep::ConfigError>(())
 /// ```
 #[derive(Debug)]
-pub struct SharedBlockManager<H: BlockHasher = Xxh3> {
-    manager: RwLock<BlockManager<H>>,
+pub struct SharedBlockManager<H: BlockHasher = Xxh3, P: EvictionPolicy = Lru> {
+    manager: RwLock<BlockManager<H, P>>,
 }
 
-impl<H: BlockHasher> SharedBlockManager<H> {
+impl<H: BlockHasher, P: EvictionPolicy> SharedBlockManager<H, P> {
     /// Puts a manager behind a lock.
     #[must_use]
-    pub fn new(manager: BlockManager<H>) -> Self {
+    pub fn new(manager: BlockManager<H, P>) -> Self {
         SharedBlockManager { manager: RwLock::new(manager) }
     }
 
     /// Runs several operations under one lock. Do not call this object inside: it would
     /// wait for itself.
-    pub fn batch<T>(&self, operations: impl FnOnce(&mut BlockManager<H>) -> T) -> T {
+    pub fn batch<T>(&self, operations: impl FnOnce(&mut BlockManager<H, P>) -> T) -> T {
         operations(&mut self.manager.write())
     }
 
     /// Runs read-only operations under the read lock.
-    pub fn read<T>(&self, operations: impl FnOnce(&BlockManager<H>) -> T) -> T {
+    pub fn read<T>(&self, operations: impl FnOnce(&BlockManager<H, P>) -> T) -> T {
         operations(&self.manager.read())
     }
 
@@ -160,6 +161,14 @@ impl<H: BlockHasher> SharedBlockManager<H> {
         self.manager.write().adopt(seq, position)
     }
 
+    /// [`BlockManager::describe`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn describe(&self, id: SeqId, category: u16, turn: Option<u32>) -> Result<(), Error> {
+        self.manager.write().describe(id, category, turn)
+    }
+
     /// [`BlockManager::retain`].
     ///
     /// # Errors
@@ -224,7 +233,7 @@ impl<H: BlockHasher> SharedBlockManager<H> {
 
     /// Takes the manager out of the lock.
     #[must_use]
-    pub fn into_inner(self) -> BlockManager<H> {
+    pub fn into_inner(self) -> BlockManager<H, P> {
         self.manager.into_inner()
     }
 }

@@ -51,6 +51,9 @@ pub struct Stats {
     /// Releases whose retention hints above the default priority were ignored, since
     /// `max_retained_blocks` would have been exceeded.
     pub refused_retentions: u64,
+    /// Evictions where the policy named no candidate, so that the least recently released
+    /// block went: a defect of the policy.
+    pub overruled_victims: u64,
     /// Residency: for each published block the ms between its publication and its
     /// eviction (or now), summed up over all blocks, by the caller's clock. Divided by
     /// `published_blocks` it is the mean residency so far.

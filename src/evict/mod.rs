@@ -1,9 +1,17 @@
-//! Which cached block goes next.
+//! Which cached block goes when memory is short.
 //!
-//! One policy per file. A policy sees blocks only while they are cached (reference
-//! count 0, published): it is told of each release and of each pin, and asked for
-//! victims. Sequences release tail first, which is what keeps every chain whole.
+//! [`EvictionPolicy`] is the interface. A manager with any policy keeps the rules of
+//! section 3.5 of `docs/design.md`, whatever the policy answers: it offers only blocks that
+//! nobody uses and that no cached block needs, and evicts only what it offered.
+//!
+//! [`Lru`] is the default and costs nothing beside the manager's own lists.
 
+mod guard;
+mod heap;
 mod lru;
+mod policy;
 
-pub(crate) use lru::{Lru, Tail};
+pub(crate) use guard::Guard;
+pub use heap::CandidateHeap;
+pub use lru::Lru;
+pub use policy::{Access, EvictionPolicy, Inserted};

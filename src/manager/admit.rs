@@ -1,6 +1,7 @@
 //! Admission: look up, pin, and say why the hit ended.
 
 use super::BlockManager;
+use crate::evict::{Access, EvictionPolicy};
 use crate::hash::BlockHasher;
 use crate::ids::NONE;
 use crate::pool::PinRun;
@@ -27,7 +28,7 @@ pub struct Admission {
     pub tokens_partial: usize,
 }
 
-impl<H: BlockHasher> BlockManager<H> {
+impl<H: BlockHasher, P: EvictionPolicy> BlockManager<H, P> {
     /// Starts a sequence: finds the longest cached prefix of `prompt`, pins it, and says
     /// why it ended. Takes no further blocks. O(prompt).
     ///
@@ -78,6 +79,18 @@ impl<H: BlockHasher> BlockManager<H> {
             }
         }
         hittable.len()
+    }
+
+    /// Says what kind of work a request is and which turn of its conversation, for policies
+    /// that ask. Before its first step; later it counts from then on. O(1).
+    ///
+    /// # Errors
+    /// [`Error::UnknownSequence`].
+    pub fn describe(&mut self, id: SeqId, category: u16, turn: Option<u32>) -> Result<(), Error> {
+        let seq = self.sequences.get_mut(id)?;
+        seq.access.category = category;
+        seq.access.turn = turn;
+        Ok(())
     }
 
     /// Starts a sequence, counted under the reason that `counts_as` makes of its miss.
@@ -137,6 +150,12 @@ impl<H: BlockHasher> BlockManager<H> {
             }
         }
         pins.finish(&mut self.pool);
+        if parent != NONE {
+            // Only the deepest block of the hit can have been a leaf.
+            self.policy.retract(parent);
+        }
+        seq.access = Access { request: self.admissions, ..Access::default() };
+        self.admissions += 1;
 
         let tokens_cached = seq.blocks.len() * block_size;
         seq.full_blocks = seq.blocks.len();
@@ -206,8 +225,14 @@ impl<H: BlockHasher> BlockManager<H> {
     /// The key of a block of this epoch in the memory of evictions.
     #[inline]
     pub(super) fn ghost_hash(&self, digest: &H::Digest) -> u64 {
-        H::fold(digest).wrapping_add(self.epoch.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        epoch_key::<H>(digest, self.epoch)
     }
+}
+
+/// Names content across evictions: equal content of different epochs has different keys.
+#[inline]
+pub(super) fn epoch_key<H: BlockHasher>(digest: &H::Digest, epoch: u64) -> u64 {
+    H::fold(digest).wrapping_add(epoch.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
 /// The part of a prompt that may hit: full blocks, without the one that holds the last

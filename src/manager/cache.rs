@@ -1,6 +1,7 @@
 //! What concerns the whole cache: epochs, time, and a look at single blocks.
 
 use super::BlockManager;
+use crate::evict::EvictionPolicy;
 use crate::hash::BlockHasher;
 use crate::ids::NONE;
 use crate::retention::{DEFAULT_CLASS, Retained};
@@ -19,7 +20,7 @@ pub enum BlockState {
     InUse(u32),
 }
 
-impl<H: BlockHasher> BlockManager<H> {
+impl<H: BlockHasher, P: EvictionPolicy> BlockManager<H, P> {
     /// Makes all cached content unreachable: weights were updated, an adapter was
     /// reloaded. O(1) in the number of blocks. Running sequences go on with their blocks;
     /// what they hold and what they still compute will not be shared. Returns the new
@@ -28,6 +29,7 @@ impl<H: BlockHasher> BlockManager<H> {
         self.epoch += 1;
         self.index.clear();
         self.pool.free_all_cached();
+        self.policy.clear();
         self.frontier = Tally::default();
         self.retained = Retained::new();
         self.stats.invalidated_blocks += self.stats.resident_blocks();
@@ -49,6 +51,7 @@ impl<H: BlockHasher> BlockManager<H> {
         while let Some(id) = self.retained.pop_expired(now_ms) {
             if self.pool.slot(id).refs() == 0 {
                 self.pool.move_to(id, DEFAULT_CLASS);
+                self.policy.offer_leaf(id, self.pool.slot(id));
             } else {
                 self.pool.slot_mut(id).set_class(DEFAULT_CLASS);
             }
@@ -94,7 +97,9 @@ impl<H: BlockHasher> BlockManager<H> {
         false
     }
 
-    /// The cached blocks in the order in which they would be evicted. O(1) per block.
+    /// The cached blocks in the order in which LRU evicts them: by retention priority, then by
+    /// release. Another policy has its own order among blocks of the default priority.
+    /// O(1) per block.
     pub fn eviction_order(&self) -> impl Iterator<Item = BlockId> + '_ {
         self.pool.eviction_order().map(|(id, _)| BlockId(id))
     }

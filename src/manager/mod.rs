@@ -16,6 +16,7 @@ pub use cache::BlockState;
 pub use step::{BlockCopy, Commit, Step};
 pub use validate::InvariantError;
 
+use crate::evict::{EvictionPolicy, Guard, Lru};
 use crate::ghost::Ghost;
 use crate::hash::{BlockHasher, Xxh3};
 use crate::pool::Pool;
@@ -57,9 +58,10 @@ use std::fmt;
 /// # kv.validate().unwrap();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct BlockManager<H: BlockHasher = Xxh3> {
+pub struct BlockManager<H: BlockHasher = Xxh3, P: EvictionPolicy = Lru> {
     config: Config,
     pool: Pool,
+    policy: Guard<P>,
     index: PrefixIndex<H>,
     sequences: Sequences<H::Digest>,
     /// The blocks that running sequences will compute next, by folded hash, with the number of
@@ -67,13 +69,16 @@ pub struct BlockManager<H: BlockHasher = Xxh3> {
     frontier: Tally,
     ghost: Ghost,
     retained: Retained,
+    /// A chain for the policy; kept for its allocation.
+    chain: Vec<BlockId>,
+    admissions: u64,
     epoch: u64,
     now_ms: u64,
     stats: Stats,
 }
 
 /// A summary: tokens and salts stay out of logs.
-impl<H: BlockHasher> fmt::Debug for BlockManager<H> {
+impl<H: BlockHasher, P: EvictionPolicy> fmt::Debug for BlockManager<H, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BlockManager")
             .field("config", &self.config)
@@ -93,26 +98,69 @@ impl BlockManager<Xxh3> {
     }
 }
 
+impl<P: EvictionPolicy> BlockManager<Xxh3, P> {
+    /// A manager with the default hasher that evicts by `policy`. O(num_blocks).
+    ///
+    /// ```
+    /// use kvkeep::{BlockManager, Config, evict};
+    ///
+    /// let chosen_in_code = BlockManager::with_policy(Config::new(64), evict::S3Fifo::default())?;
+    /// let chosen_by_name: evict::Kind = "s3-fifo".parse()?;
+    /// let chosen_at_run_time = BlockManager::with_policy(Config::new(64), chosen_by_name.build())?;
+    /// # let _ = (chosen_in_code, chosen_at_run_time);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ConfigError`] lists every field that is out of range.
+    pub fn with_policy(config: Config, policy: P) -> Result<Self, ConfigError> {
+        Self::with_hasher_and_policy(config, Xxh3, policy)
+    }
+}
+
 impl<H: BlockHasher> BlockManager<H> {
     /// A manager whose blocks are named by `hasher`. O(num_blocks).
     ///
     /// # Errors
     /// [`ConfigError`] lists every field that is out of range.
     pub fn with_hasher(config: Config, hasher: H) -> Result<Self, ConfigError> {
+        Self::with_hasher_and_policy(config, hasher, Lru)
+    }
+}
+
+impl<H: BlockHasher, P: EvictionPolicy> BlockManager<H, P> {
+    /// A manager whose blocks are named by `hasher` and evicted by `policy`. O(num_blocks).
+    ///
+    /// # Errors
+    /// [`ConfigError`] lists every field that is out of range.
+    pub fn with_hasher_and_policy(
+        config: Config,
+        hasher: H,
+        policy: P,
+    ) -> Result<Self, ConfigError> {
         config.check(size_of::<H::Digest>())?;
         let remembered = config.remember_evicted.unwrap_or(config.num_blocks) as usize;
         Ok(BlockManager {
             pool: Pool::new(config.num_blocks),
+            policy: Guard::new(policy, config.num_blocks),
             index: PrefixIndex::new(hasher, config.num_blocks, config.block_size, config.verified),
             sequences: Sequences::new(config.max_sequences),
             frontier: Tally::default(),
             ghost: Ghost::new(remembered),
             retained: Retained::new(),
+            chain: Vec::new(),
+            admissions: 0,
             epoch: 0,
             now_ms: 0,
             stats: Stats::default(),
             config,
         })
+    }
+
+    /// The eviction policy, for what it can tell about itself.
+    #[must_use]
+    pub fn policy(&self) -> &P {
+        self.policy.policy()
     }
 
     /// Tokens per block.

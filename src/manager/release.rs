@@ -1,6 +1,7 @@
 //! The end of a sequence, and forks: references come and go here.
 
 use super::BlockManager;
+use crate::evict::EvictionPolicy;
 use crate::hash::BlockHasher;
 use crate::ids::NONE;
 use crate::prefetch::prefetch;
@@ -30,7 +31,7 @@ impl Rank {
     }
 }
 
-impl<H: BlockHasher> BlockManager<H> {
+impl<H: BlockHasher, P: EvictionPolicy> BlockManager<H, P> {
     /// Ends a sequence, at any point, inside a step as well. Published blocks that nobody
     /// else uses become cached, tail first; the others become free. O(blocks), and
     /// O(log n) for each of `n` blocks with a retention hint that expires.
@@ -41,6 +42,14 @@ impl<H: BlockHasher> BlockManager<H> {
     /// # Errors
     /// [`Error::UnknownSequence`], also for a second `free`.
     pub fn free(&mut self, id: SeqId) -> Result<(), Error> {
+        if self.policy.watches() {
+            self.tell_finish(id)?;
+        }
+        self.end(id)
+    }
+
+    /// Ends a sequence; the policy knows of it or shall not know.
+    fn end(&mut self, id: SeqId) -> Result<(), Error> {
         if self.sequences.get(id)?.in_step() {
             self.revert(id)?;
         }
@@ -92,7 +101,25 @@ impl<H: BlockHasher> BlockManager<H> {
             self.stats.reverted_steps -= 1;
         }
         self.stats.discount(counted);
-        self.free(id)
+        self.end(id)
+    }
+
+    /// Tells the policy what the sequence used, while its blocks are still in use.
+    fn tell_finish(&mut self, id: SeqId) -> Result<(), Error> {
+        let seq = self.sequences.get_mut(id)?;
+        if seq.epoch != self.epoch {
+            return Ok(());
+        }
+        seq.access.now_ms = self.now_ms;
+        if !seq.granted {
+            self.policy.hit(&seq.blocks, &seq.access);
+        }
+        self.chain.clear();
+        let chain = (0..seq.full_blocks).map(|position| seq.chain_block(position));
+        let published = chain.take_while(|&block| self.pool.slot(block).published());
+        self.chain.extend(published.map(BlockId));
+        self.policy.finish(&self.chain, &seq.access);
+        Ok(())
     }
 
     /// Releases a sequence of an older epoch: what nobody else uses is free.
@@ -123,6 +150,7 @@ impl<H: BlockHasher> BlockManager<H> {
                 slot.set_class(class);
                 if last {
                     run.release(&mut self.pool, block, class);
+                    self.policy.offer_leaf(block, self.pool.slot(block));
                 }
             } else if last {
                 self.pool.give_free(block);
@@ -158,6 +186,7 @@ impl<H: BlockHasher> BlockManager<H> {
             self.set_rank(block, below);
             if last {
                 run.release(&mut self.pool, block, below.class);
+                self.policy.offer_leaf(block, self.pool.slot(block));
             }
         }
         run.finish(&mut self.pool);

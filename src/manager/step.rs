@@ -1,6 +1,8 @@
 //! Steps: reserve slots, then commit what was written, or revert.
 
 use super::BlockManager;
+use super::admit::epoch_key;
+use crate::evict::{EvictionPolicy, Inserted};
 use crate::hash::BlockHasher;
 use crate::ids::NONE;
 use crate::prefix::{Found, Wanted};
@@ -50,7 +52,7 @@ pub struct Commit {
     pub blocks_duplicate: usize,
 }
 
-impl<H: BlockHasher> BlockManager<H> {
+impl<H: BlockHasher, P: EvictionPolicy> BlockManager<H, P> {
     /// Opens a step: slots for the next `tokens` known tokens. O(new blocks).
     ///
     /// On [`Error::OutOfBlocks`] preempt a sequence and ask again; tokens that were
@@ -130,6 +132,13 @@ impl<H: BlockHasher> BlockManager<H> {
         }
         seq.forked = false;
         seq.reserved_tokens = tokens + lookahead_tokens;
+        if !seq.granted {
+            seq.granted = true;
+            if seq.epoch == self.epoch {
+                seq.access.now_ms = self.now_ms;
+                self.policy.hit(&seq.blocks, &seq.access);
+            }
+        }
         let mut table = std::mem::take(&mut seq.blocks);
         let first_new_block = table.len();
         self.take_blocks(needed, &mut table);
@@ -278,11 +287,21 @@ impl<H: BlockHasher> BlockManager<H> {
                     let up = seq.blocks[position.saturating_sub(HINT_BLOCKS)].0;
                     self.pool.slot_mut(own.0).behind = up;
                     self.pool.slot_mut(up).ahead = own.0;
+                    if self.policy.watches() {
+                        let inserted = Inserted {
+                            key: epoch_key::<H>(&digest, self.epoch),
+                            parent: (seq.parent != NONE).then_some(BlockId(seq.parent)),
+                            depth: position as u32,
+                        };
+                        seq.access.now_ms = self.now_ms;
+                        self.policy.insert(own, &inserted, &seq.access);
+                    }
                     seq.parent = own.0;
                     commit.blocks_published += 1;
                 }
                 Found::Block(published) => {
                     self.pool.pin(published);
+                    self.policy.retract(published);
                     seq.duplicates.push(Duplicate { position, published: BlockId(published) });
                     seq.parent = published;
                     commit.blocks_duplicate += 1;

@@ -2,7 +2,9 @@
 
 use super::BlockManager;
 use crate::BlockId;
+use crate::evict::EvictionPolicy;
 use crate::hash::BlockHasher;
+use crate::ids::NONE;
 use crate::pool::Victims;
 use crate::prefetch::prefetch;
 use crate::retention::DEFAULT_CLASS;
@@ -10,7 +12,7 @@ use crate::retention::DEFAULT_CLASS;
 /// Evictions whose cache misses overlap.
 const BATCH: usize = 32;
 
-impl<H: BlockHasher> BlockManager<H> {
+impl<H: BlockHasher, P: EvictionPolicy> BlockManager<H, P> {
     /// Appends `count` blocks to `table`, each with one reference and no content. The
     /// caller knows that as many are available.
     #[inline]
@@ -26,9 +28,42 @@ impl<H: BlockHasher> BlockManager<H> {
             }
             table.push(BlockId(id));
         }
-        if table.len() < end {
-            self.evict(end - table.len(), table);
+        let missing = end - table.len();
+        if missing > 0 && self.policy.watches() {
+            self.evict_chosen(missing, table);
+        } else if missing > 0 {
+            self.evict(missing, table);
         }
+    }
+
+    /// [`evict`](Self::evict) in the order of a policy: one block at a time, since each can
+    /// make its parent the next.
+    fn evict_chosen(&mut self, count: usize, table: &mut Vec<BlockId>) {
+        for _ in 0..count {
+            let id = self.choose();
+            self.pool.take_cached(id);
+            let parent = self.pool.slot(id).parent;
+            let key = self.evict_one(id);
+            self.ghost.insert(key);
+            self.policy.remove(id);
+            if parent != NONE && self.pool.slot(parent).refs() == 0 {
+                self.policy.offer_leaf(parent, self.pool.slot(parent));
+            }
+            table.push(BlockId(id));
+        }
+        self.stats.evicted_blocks += count as u64;
+    }
+
+    /// The next victim. Blocks with hints come first or last, whatever the policy says.
+    fn choose(&mut self) -> u32 {
+        let front = self.pool.front();
+        if self.pool.slot(front).class() != DEFAULT_CLASS {
+            return front;
+        }
+        self.policy.victim().unwrap_or_else(|| {
+            self.stats.overruled_victims += 1;
+            front
+        })
     }
 
     /// Evicts `count` blocks and appends them to `table`.

@@ -1,6 +1,7 @@
 //! Recomputes from scratch what the invariants of docs/design.md say.
 
 use super::BlockManager;
+use crate::evict::EvictionPolicy;
 use crate::hash::BlockHasher;
 use crate::ids::NONE;
 use crate::retention::DEFAULT_CLASS;
@@ -44,7 +45,7 @@ enum Place {
     },
 }
 
-impl<H: BlockHasher> BlockManager<H> {
+impl<H: BlockHasher, P: EvictionPolicy> BlockManager<H, P> {
     /// Checks the invariants I1 to I5 of docs/design.md, recounts every count of blocks,
     /// references and keys, and checks that the statistics add up. For tests and debugging:
     /// O(blocks + blocks of running sequences), with allocations.
@@ -57,6 +58,7 @@ impl<H: BlockHasher> BlockManager<H> {
         self.check_sequences()?;
         self.check_index(&places)?;
         self.check_eviction_order(&places)?;
+        self.check_candidates(&places)?;
         self.check_extras()?;
         self.check_counters(&places)
     }
@@ -250,6 +252,28 @@ impl<H: BlockHasher> BlockManager<H> {
             }
         }
         ensure!(retained.is_empty(), "unpublished blocks are retained: {retained:?}");
+        Ok(())
+    }
+
+    /// The policy is offered exactly the leaves that it has to order.
+    fn check_candidates(&self, places: &[Place]) -> Check {
+        if !self.policy.watches() {
+            return Ok(());
+        }
+        let mut candidates = 0;
+        for (id, place) in places.iter().enumerate() {
+            let slot = self.pool.slots[id];
+            let candidate = matches!(place, Place::Cached(_))
+                && slot.class() == DEFAULT_CLASS
+                && slot.is_leaf();
+            candidates += u32::from(candidate);
+            ensure!(
+                candidate == self.policy.is_offered(id as u32),
+                "block {id} is a candidate or not, the policy knows otherwise"
+            );
+        }
+        let counted = self.policy.num_offered();
+        ensure!(candidates == counted, "{candidates} candidates, counted {counted}");
         Ok(())
     }
 

@@ -1,9 +1,26 @@
 //! Traces of LLM requests, and what a prefix cache makes of them.
 //!
 //! * [`trace`]: where requests come from.
+//! * [`Accesses`]: what a cache sees of a trace, by one of two rules.
+//! * [`replay`]: the library's block manager, with any policy, fed from a trace.
+//! * [`Opt`]: the best that any policy can do.
+//! * [`LruCurve`]: LRU at every size at once.
+//! * [`Shards`]: the same from a sample, while a trace streams by.
 
+mod accesses;
+mod curve;
 mod fixed;
+mod opt;
+mod recency;
+mod replay;
+mod shards;
 mod splitmix;
 pub mod trace;
 
+pub use accesses::{Accesses, Rule};
+pub use curve::LruCurve;
+pub use opt::Opt;
+pub use recency::RecencyStack;
+pub use replay::{Hits, ReplayError, replay};
+pub use shards::{Estimate, Shards};
 pub use splitmix::SplitMix64;

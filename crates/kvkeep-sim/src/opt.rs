@@ -1,0 +1,94 @@
+//! OPT: the block whose next use is furthest away goes first.
+//!
+//! For prefix trees, with leaves first and ties broken towards the deepest block, this is
+//! the exact optimum (Belady 1966): a block's next use is never after its child's, so the
+//! furthest next use is always at a leaf. It counts every block of a prompt that it finds; the
+//! rule of engines does not count the last one where a prompt ends with a full block, so
+//! there the optimum is exact up to one block for each such prompt.
+
+use crate::accesses::Accesses;
+use kvkeep::BlockId;
+use kvkeep::evict::{Access, CandidateHeap, EvictionPolicy, Inserted};
+use std::cmp::Reverse;
+
+/// "Never again".
+const NEVER: u32 = u32::MAX;
+
+/// The optimum for one trace and one size, as a policy that has read the trace before.
+/// O(log n) per block.
+#[derive(Clone, Debug)]
+pub struct Opt {
+    /// By access in order: the request that uses the block next.
+    next: Vec<u32>,
+    /// Where the accesses of each request that is run start.
+    starts: Vec<usize>,
+    /// Next use and depth of each block of the pool.
+    blocks: Vec<(Reverse<u32>, Reverse<u32>)>,
+    candidates: CandidateHeap<(Reverse<u32>, Reverse<u32>)>,
+}
+
+impl Opt {
+    /// Reads the trace ahead; `num_blocks` is the size of the pool, since requests that do
+    /// not fit it use nothing. O(blocks of all requests).
+    #[must_use]
+    pub fn new(accesses: &Accesses, num_blocks: u32) -> Opt {
+        let mut next = Vec::new();
+        let mut starts = Vec::new();
+        let mut last_access = vec![usize::MAX; accesses.distinct_blocks() as usize];
+        let run = |blocks: &[u32]| !blocks.is_empty() && blocks.len() < num_blocks as usize;
+        for access in accesses.iter().filter(|access| run(access.blocks)) {
+            let request = starts.len() as u32;
+            starts.push(next.len());
+            for &block in access.blocks {
+                let before = std::mem::replace(&mut last_access[block as usize], next.len());
+                if let Some(next) = next.get_mut(before) {
+                    *next = request;
+                }
+                next.push(NEVER);
+            }
+        }
+        Opt { next, starts, blocks: Vec::new(), candidates: CandidateHeap::default() }
+    }
+
+    fn set(&mut self, block: BlockId, depth: usize, access: &Access) {
+        let next = self.next[self.starts[access.request as usize] + depth];
+        self.blocks[block.index()] = (Reverse(next), Reverse(depth as u32));
+    }
+}
+
+impl EvictionPolicy for Opt {
+    fn init(&mut self, num_blocks: usize) {
+        self.blocks = vec![(Reverse(NEVER), Reverse(0)); num_blocks];
+        self.candidates = CandidateHeap::new(num_blocks);
+    }
+
+    fn hit(&mut self, blocks: &[BlockId], access: &Access) {
+        for (depth, &block) in blocks.iter().enumerate() {
+            self.set(block, depth, access);
+        }
+    }
+
+    fn insert(&mut self, block: BlockId, inserted: &Inserted, access: &Access) {
+        self.set(block, inserted.depth as usize, access);
+    }
+
+    fn offer(&mut self, block: BlockId) {
+        self.candidates.insert(block, self.blocks[block.index()]);
+    }
+
+    fn retract(&mut self, block: BlockId) {
+        self.candidates.remove(block);
+    }
+
+    fn victim(&mut self) -> Option<BlockId> {
+        self.candidates.first()
+    }
+
+    fn remove(&mut self, block: BlockId) {
+        self.candidates.remove(block);
+    }
+
+    fn clear(&mut self) {
+        self.candidates.clear();
+    }
+}
