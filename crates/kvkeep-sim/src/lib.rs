@@ -10,6 +10,7 @@
 
 mod accesses;
 mod curve;
+mod fixed;
 mod opt;
 mod parallel;
 mod recency;
