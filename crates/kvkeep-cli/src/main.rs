@@ -4,11 +4,15 @@
 
 mod budget_args;
 mod bytes;
+mod deployment;
 mod error;
+mod figures;
 mod format;
 mod output;
 mod plan;
+mod progress;
 mod simulate;
+mod sweep;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
@@ -27,6 +31,8 @@ enum Command {
     Plan(Box<plan::Args>),
     /// Replay a workload through the block manager and report its hit rate
     Simulate(Box<simulate::Args>),
+    /// Run a trace through eviction policies at many cache sizes: more memory, or a better policy?
+    Sweep(Box<sweep::Args>),
     /// Print a shell completion script
     Completions {
         /// The shell to print for
@@ -38,6 +44,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Plan(args) => plan::run(*args),
         Command::Simulate(args) => simulate::run(*args),
+        Command::Sweep(args) => sweep::run(*args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "kvkeep", &mut script);

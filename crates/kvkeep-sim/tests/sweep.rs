@@ -2,7 +2,7 @@
 
 mod support;
 
-use kvkeep::evict::Lru;
+use kvkeep::evict::{Kind, Lru};
 use kvkeep_sim::{Accesses, Hits, Opt, Policy, Row, Rule, Sweep, replay};
 use proptest::prelude::*;
 use std::num::NonZeroUsize;
@@ -105,6 +105,11 @@ proptest! {
             let again = many.needed(&policies, &[0.5, 0.9, 1.0], &rows, &|_, _| ()).unwrap();
             prop_assert_eq!(&again, &needed);
         }
+        for kind in Kind::ALL {
+            let enough = one.infinite().blocks.max(accesses.longest_request() + 1);
+            let hits = replay(&accesses, enough, kind.build()).unwrap();
+            prop_assert_eq!(hits, one.infinite().hits, "{} at {}", kind, enough);
+        }
         for row in &rows[..rows.len() - 1] {
             let at = |policy| one.hits(policy, row.blocks).unwrap().hit;
             prop_assert!(row.hits.hit <= at(Policy::Opt), "{:?}", row);
@@ -122,7 +127,8 @@ proptest! {
         let rule = if engine { Rule::Engine } else { Rule::Blocks };
         let accesses = Accesses::new(&trace_of(&prompts), rule);
         let sweep = Sweep::new(&accesses, threads(1));
-        prop_assert_eq!(sweep.hits(Policy::LRU, blocks).unwrap(), replay(&accesses, blocks, Lru).unwrap());
+        let of_replay = replay(&accesses, blocks, Lru).unwrap();
+        prop_assert_eq!(sweep.hits(Policy::LRU, blocks).unwrap(), of_replay);
         for need in sweep.needed(&[Policy::LRU], &[share], &[], &|_, _| ()).unwrap() {
             let hit = |blocks| match need.policy {
                 Policy::LRU => replay(&accesses, blocks, Lru).unwrap().hit,

@@ -1,24 +1,22 @@
 //! `kvkeep simulate`: replay a workload through the block manager, report its hit rate.
 //!
 //! One idea per file: where requests come from (`workload`, `mooncake`, `conversations`), what they run through (`pool`, `replay`, and `infinite` as the upper bound),
-//! and what is said about it (`progress`, `report`, `help`).
+//! and what is said about it (`report`, `help`).
 
 mod conversations;
 mod help;
 mod infinite;
 mod mooncake;
 mod pool;
-mod progress;
 mod replay;
 mod report;
 mod workload;
 
-use crate::{error::Error, format::Format, output};
+use crate::{error::Error, format::Format, output, progress::Progress};
 use clap::ValueEnum;
 use conversations::Conversations;
 use mooncake::{MooncakeReader, TraceError};
 use pool::PoolArgs;
-use progress::Progress;
 use replay::{ReplayError, Setup};
 use report::{Report, Subject};
 use std::{

@@ -6,15 +6,18 @@
 
 use super::{
     infinite::InfiniteCache,
-    progress::Progress,
     workload::{Request, Workload, WorkloadError},
 };
+use crate::progress::Progress;
 use kvkeep::{BlockManager, Config, ConfigError, Identity, MissCounts, SeqId};
 use std::{
     fmt,
     ops::Range,
     time::{Duration, Instant},
 };
+
+/// Requests between two looks at the clock.
+const REQUESTS_PER_LOOK: u64 = 64;
 
 /// What to replay on.
 #[derive(Clone, Copy, Debug)]
@@ -95,7 +98,12 @@ pub(crate) fn replay(
             Some(limit) => Some(replay.requests as f64 / limit as f64),
             None => workload.fraction_read(),
         };
-        progress.update(replay.requests, fraction_read);
+        if replay.requests.is_multiple_of(REQUESTS_PER_LOOK) {
+            progress.update(|| {
+                let part = fraction_read.map(|part| format!(", {:.0} %", part * 100.0));
+                format!("replayed {} requests{}", replay.requests, part.unwrap_or_default())
+            });
+        }
     }
     Ok(replay.finish(last_ms.saturating_sub(first_ms)))
 }

@@ -4,6 +4,7 @@
 //! rate without its rule for partial blocks and the last token cannot be compared.
 
 use super::{pool::Pool, replay::Outcome};
+use crate::figures::grouped;
 use kvkeep::MissReason;
 use serde::{Serialize, Serializer};
 use std::{fmt, time::Duration};
@@ -211,19 +212,6 @@ fn row(f: &mut fmt::Formatter<'_>, label: &str, figure: &str) -> fmt::Result {
     writeln!(f, "{label:<LABEL$}{figure:>COUNT$}")
 }
 
-/// `1234567` as `1,234,567`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (position, digit) in digits.char_indices() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// Seconds as a length of time that reads well.
 fn time_span(seconds: f64) -> String {
     match seconds {
@@ -243,9 +231,6 @@ mod tests {
 
     #[test]
     fn numbers_read_well() {
-        let groups = [0, 7, 999, 1_000, 12_881, 206_096, 1_234_567].map(grouped);
-        assert_eq!(groups, ["0", "7", "999", "1,000", "12,881", "206,096", "1,234,567"]);
-        assert_eq!(grouped(u64::MAX), "18,446,744,073,709,551,615");
         assert_eq!(percent(Some(0.045_926)), "4.59 %");
         assert_eq!(percent(Some(1.0)), "100.00 %");
         assert_eq!(percent(None), "n/a");

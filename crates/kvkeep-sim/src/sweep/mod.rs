@@ -67,6 +67,12 @@ impl<'a> Sweep<'a> {
         self.infinite
     }
 
+    /// A cache of so many blocks holds the working set and runs the longest request: it never
+    /// evicts, whatever its policy.
+    fn never_evicts_from(&self) -> u32 {
+        self.infinite.blocks.max(self.curve.exact_from())
+    }
+
     /// What a cache of `blocks` blocks hits with `policy`. A replay, unless a curve knows.
     ///
     /// # Errors
@@ -74,6 +80,7 @@ impl<'a> Sweep<'a> {
     pub fn hits(&self, policy: Policy, blocks: u32) -> Result<Hits, ReplayError> {
         match policy {
             Policy::Infinite => Ok(self.infinite.hits),
+            _ if blocks >= self.never_evicts_from() => Ok(self.infinite.hits),
             Policy::LRU if blocks >= self.curve.exact_from() => Ok(self.curve.hits(blocks)),
             Policy::Evict(kind) => replay(self.accesses, blocks, kind.build()),
             Policy::Opt => replay(self.accesses, blocks, Opt::new(self.accesses, blocks)),

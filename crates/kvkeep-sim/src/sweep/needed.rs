@@ -62,8 +62,7 @@ impl Sweep<'_> {
         }
         let target = share * self.infinite.hits.hit as f64;
         let is_enough = |hit: u64| hit as f64 >= target;
-        // Whatever holds all blocks and the longest request never evicts.
-        let (mut low, mut high) = (0, self.infinite.blocks.max(self.curve.exact_from()));
+        let (mut low, mut high) = (0, self.never_evicts_from());
         let mut known: Vec<_> = rows.iter().filter(|row| row.policy == policy).collect();
         known.sort_unstable_by_key(|row| row.blocks);
         for row in known {

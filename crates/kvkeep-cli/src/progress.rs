@@ -1,4 +1,4 @@
-//! A line on stderr that says how far a long replay is. Only a terminal gets it.
+//! A line on stderr that says how far a long run is. Only a terminal gets it.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -9,8 +9,6 @@ use std::{
 const SILENCE: Duration = Duration::from_millis(500);
 /// Between two updates.
 const PERIOD: Duration = Duration::from_millis(100);
-/// Requests between two looks at the clock.
-const REQUESTS_PER_LOOK: u64 = 64;
 
 /// The progress line; dropping it clears it, on errors as well.
 pub(crate) struct Progress {
@@ -29,9 +27,9 @@ impl Progress {
         }
     }
 
-    /// Tells how many requests are done, and how much of the workload where that is known.
-    pub(crate) fn update(&mut self, requests: u64, fraction: Option<f64>) {
-        if !self.is_terminal || !requests.is_multiple_of(REQUESTS_PER_LOOK) {
+    /// Shows the line, unless the last one is too young.
+    pub(crate) fn update(&mut self, line: impl FnOnce() -> String) {
+        if !self.is_terminal {
             return;
         }
         let now = Instant::now();
@@ -40,9 +38,8 @@ impl Progress {
         }
         self.next_update = now + PERIOD;
         self.is_shown = true;
-        let percent = fraction.map_or(String::new(), |part| format!(", {:.0} %", part * 100.0));
         // Progress is a courtesy: that it cannot be written is no reason to stop.
-        let _ = write!(io::stderr(), "\r\x1b[Kreplayed {requests} requests{percent}");
+        let _ = write!(io::stderr(), "\r\x1b[K{}", line());
     }
 }
 
