@@ -2,7 +2,7 @@
 //!
 //! One idea per file: what goes in (`source`, `policies`, `sizes`, `memory`), what is made
 //! of it (`report`, `verdict`, and `estimate` for traces larger than memory), and what it looks
-//! like (`table`, `csv`, `chart` with its `svg`, `html` with its `heat`, `help`).
+//! like (`table`, `csv`, `chart` with `svg` and `style`, `html` with `heat`, `help`).
 
 mod chart;
 mod csv;
@@ -15,6 +15,7 @@ mod policies;
 mod report;
 mod sizes;
 mod source;
+mod style;
 mod svg;
 mod table;
 mod verdict;

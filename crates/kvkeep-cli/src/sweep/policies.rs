@@ -19,9 +19,10 @@ pub(super) fn parse(name: &str) -> Result<Choice, String> {
     }
     name.parse().map(Choice::One).map_err(|UnknownPolicy(name)| {
         let names: Vec<_> = Policy::all().map(Policy::name).collect();
-        let similarity = |other: &&str| strsim::jaro_winkler(&name.to_ascii_lowercase(), other);
+        let typed = name.to_ascii_lowercase();
+        let similarity = |other: &&str| strsim::normalized_damerau_levenshtein(&typed, other);
         let nearest = names.iter().copied().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
-        let hint = match nearest.filter(|nearest| similarity(nearest) > 0.7) {
+        let hint = match nearest.filter(|nearest| similarity(nearest) > 0.5) {
             Some(nearest) => format!("did you mean {nearest}? "),
             None => String::new(),
         };
@@ -56,6 +57,7 @@ mod tests {
         let lru = Choice::One(Policy::LRU);
         assert_eq!((parse("all"), parse("lru")), (Ok(Choice::All), Ok(lru)));
         assert!(parse("lru2").unwrap_err().contains("did you mean lru-2? there are all, lru, "));
+        assert!(parse("lur").unwrap_err().contains("did you mean lru?"));
         assert!(parse("S3FIFO").unwrap_err().contains("did you mean s3-fifo?"));
         assert!(parse("xyzzy").unwrap_err().starts_with("no such policy; there are all, "));
     }
