@@ -92,17 +92,11 @@ pub(super) fn needed(report: &Report) -> String {
 pub(super) fn verdicts(report: &Report) -> String {
     let mut out = open("Gaps in points of hit rate");
     out.push_str("<thead><tr>");
-    for head in [
-        "GiB",
-        "blocks",
-        "infinite - opt",
-        "opt - lru",
-        "opt - best",
-        "best",
-        "verdict",
-        "what to do",
-    ] {
+    for head in ["GiB", "blocks", "infinite - opt", "opt - lru", "opt - best"] {
         let _ = write!(out, "<th scope=\"col\">{head}</th>");
+    }
+    for head in ["best", "verdict", "what to do"] {
+        let _ = write!(out, "<th scope=\"col\" class=\"words\">{head}</th>");
     }
     out.push_str("</tr></thead>\n<tbody>\n");
     for verdict in &report.verdicts {
@@ -110,7 +104,8 @@ pub(super) fn verdicts(report: &Report) -> String {
         let _ = writeln!(
             out,
             "<tr{}><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
-             <td>{}</td><td><b>{}</b></td><td class=\"words\">{}</td></tr>",
+             <td class=\"words\">{}</td><td class=\"words\"><b>{}</b></td>\
+             <td class=\"words long\">{}</td></tr>",
             if here { " class=\"here\"" } else { "" },
             gib(verdict.gib),
             grouped(verdict.blocks.into()),

@@ -12,14 +12,15 @@ const STYLE: &str = "\
 body{margin:0 auto;max-width:64rem;padding:1rem;background:var(--paper);color:var(--ink);
 font:16px/1.5 system-ui,'Segoe UI','DejaVu Sans',sans-serif}
 h1{font-size:1.5rem;margin:.2rem 0}h2{font-size:1.15rem;margin:2rem 0 .4rem}
-p,li{max-width:48rem}small,.soft,caption{color:var(--soft)}
+h1,p,li{overflow-wrap:anywhere}p,li{max-width:48rem}small,.soft,caption{color:var(--soft)}
 .answer{border-left:4px solid var(--c0);padding:.2rem 1rem;margin:1rem 0}
 .wide{overflow-x:auto;margin:.5rem 0}.wide svg{display:block;min-width:44rem;width:100%}
 table{border-collapse:collapse;font-size:.84rem;font-variant-numeric:tabular-nums}
 caption{text-align:left;padding-bottom:.3rem}
 th,td{padding:.2rem .5rem;text-align:right;white-space:nowrap}
 th[scope=row]{text-align:left;font-weight:500}thead th{border-bottom:1px solid var(--soft)}
-tbody tr+tr>*{border-top:1px solid var(--grid)}td.words{text-align:left;white-space:normal;min-width:16rem}
+tbody tr+tr>*{border-top:1px solid var(--grid)}
+.words{text-align:left}.long{white-space:normal;min-width:16rem}
 .here{background:color-mix(in srgb,var(--c4) 22%,var(--paper))}
 .heat{background:color-mix(in srgb,var(--heat) var(--share),var(--paper));
 -webkit-print-color-adjust:exact;print-color-adjust:exact}
@@ -39,7 +40,7 @@ pub(super) fn page(report: &Report) -> String {
         escape(&report.trace)
     );
     summary(&mut out, report);
-    section(&mut out, "Hit rate against memory", &chart_of(report));
+    section(&mut out, "What each policy hits", &chart_of(report));
     section(
         &mut out,
         "Policies against the optimum",

@@ -103,7 +103,14 @@ fn usual(working_set: u64, longest: u32, memory: &Memory) -> Vec<u32> {
         let unit = 10_f64.powf((exact.log10().floor() - 1.0).max(0.0));
         ((exact / unit).ceil() * unit) as u32
     };
-    let between = (1..STEPS - 1).map(step).filter(|blocks| (least..most).contains(blocks));
+    // A step beside the deployment's size would say the same again.
+    let is_beside = |blocks: u32| {
+        let of_deployment = |here| (0.8..1.25).contains(&(f64::from(blocks) / f64::from(here)));
+        memory.deployment.is_some_and(of_deployment)
+    };
+    let between = (1..STEPS - 1)
+        .map(step)
+        .filter(|blocks| (least..most).contains(blocks) && !is_beside(*blocks));
     between.chain([least, most]).chain(memory.deployment).collect()
 }
 
@@ -149,8 +156,8 @@ mod tests {
     fn the_usual_sizes_have_the_deployment_and_both_ends() {
         let sizes = chosen(&[], 170_000, 246, &memory()).unwrap();
         assert_eq!((sizes[0], sizes[1], *sizes.last().unwrap()), (247, 402, 170_000));
-        assert_eq!(sizes.len(), 13);
-        assert!(sizes[2..12].iter().all(|size| size % 10 == 0), "{sizes:?}");
+        assert_eq!(sizes.len(), 12);
+        assert!(sizes[2..11].iter().all(|size| size % 10 == 0), "{sizes:?}");
         // A working set that no request fits beside.
         assert_eq!(chosen(&[], 5, 5, &memory()).unwrap(), [6, 402]);
         assert_eq!(chosen(&[], 0, 0, &memory()).unwrap(), [1, 402]);
