@@ -1,4 +1,4 @@
-//! The `kvkeep` command: plan KV cache memory, simulate prefix caching.
+//! The `kvkeep` command: plan KV cache memory, simulate prefix caching, look at traces.
 //!
 //! One file per subcommand. Data goes to stdout, talk to stderr.
 
@@ -8,7 +8,11 @@ mod error;
 mod format;
 mod output;
 mod plan;
+mod progress;
 mod simulate;
+mod table;
+mod trace;
+mod trace_options;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
@@ -27,6 +31,8 @@ enum Command {
     Plan(Box<plan::Args>),
     /// Replay a workload through the block manager and report its hit rate
     Simulate(Box<simulate::Args>),
+    /// Look at traces, convert, sample and make them up
+    Trace(Box<trace::Args>),
     /// Print a shell completion script
     Completions {
         /// The shell to print for
@@ -38,6 +44,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Plan(args) => plan::run(*args),
         Command::Simulate(args) => simulate::run(*args),
+        Command::Trace(args) => trace::run(*args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "kvkeep", &mut script);

@@ -6,9 +6,9 @@
 
 use super::{
     infinite::InfiniteCache,
-    progress::Progress,
     workload::{Request, Workload, WorkloadError},
 };
+use crate::progress::Progress;
 use kvkeep::{BlockManager, Config, ConfigError, Identity, MissCounts, SeqId};
 use std::{
     fmt,
@@ -241,7 +241,7 @@ mod tests {
 
     fn run(requests: Vec<Request>, num_blocks: u32, decode_outputs: bool) -> Outcome {
         let setup = Setup { num_blocks, block_size: 2, decode_outputs, requests_limit: None };
-        replay(&mut List(requests.into_iter()), setup, &mut Progress::start()).unwrap()
+        replay(&mut List(requests.into_iter()), setup, &mut Progress::start("replayed")).unwrap()
     }
 
     fn request(prompt: Vec<u32>, output: Range<u32>) -> Request {
@@ -282,7 +282,7 @@ mod tests {
         assert!(list.read_next(&mut Request::default()).unwrap());
         let setup =
             Setup { num_blocks: 3, block_size: 2, decode_outputs: false, requests_limit: Some(0) };
-        let outcome = replay(&mut list, setup, &mut Progress::start()).unwrap();
+        let outcome = replay(&mut list, setup, &mut Progress::start("replayed")).unwrap();
         assert_eq!((outcome.requests, list.0.len()), (0, 1));
     }
 

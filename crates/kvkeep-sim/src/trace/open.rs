@@ -227,7 +227,7 @@ fn format_of(input: &mut Input, options: &OpenOptions) -> Result<Format, TraceEr
     if let Some(format) = options.format {
         return Ok(format);
     }
-    let head = input.peek(HEAD_BYTES)?;
+    let head = input.peek(HEAD_BYTES, |head| Format::of(head).is_some())?;
     let name = || input.name().to_owned();
     if head.trim_ascii().is_empty() {
         return Err(TraceError::NoRequests { name: name() });

@@ -1,4 +1,4 @@
-//! A line on stderr that says how far a long replay is. Only a terminal gets it.
+//! A line on stderr that says how far a long run over a trace is. Only a terminal gets it.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -14,15 +14,18 @@ const REQUESTS_PER_LOOK: u64 = 64;
 
 /// The progress line; dropping it clears it, on errors as well.
 pub(crate) struct Progress {
+    /// What is done with requests.
+    verb: &'static str,
     is_terminal: bool,
     is_shown: bool,
     next_update: Instant,
 }
 
 impl Progress {
-    /// Nothing is shown yet.
-    pub(crate) fn start() -> Self {
+    /// Nothing is shown yet. `verb` says what is done with requests: "replayed".
+    pub(crate) fn start(verb: &'static str) -> Self {
         Self {
+            verb,
             is_terminal: io::stderr().is_terminal(),
             is_shown: false,
             next_update: Instant::now() + SILENCE,
@@ -42,7 +45,7 @@ impl Progress {
         self.is_shown = true;
         let percent = fraction.map_or(String::new(), |part| format!(", {:.0} %", part * 100.0));
         // Progress is a courtesy: that it cannot be written is no reason to stop.
-        let _ = write!(io::stderr(), "\r\x1b[Kreplayed {requests} requests{percent}");
+        let _ = write!(io::stderr(), "\r\x1b[K{} {requests} requests{percent}", self.verb);
     }
 }
 
