@@ -204,9 +204,7 @@ pub fn open<P: AsRef<Path>>(paths: &[P], options: &OpenOptions) -> Result<Opened
             let why = format!("{format} traces are one file each; name one");
             return Err(unsuitable(paths[0], &why));
         }
-        (Format::Mooncake, Some(input)) => {
-            Box::new(Mooncake::new(input, options.block_size.map(NonZeroU32::get))?)
-        }
+        (Format::Mooncake, Some(input)) => Box::new(Mooncake::new(input, options.block_size)?),
         (Format::Bailian, Some(input)) => Box::new(Bailian::new(input)),
         (Format::Dynamo, Some(input)) => Box::new(Dynamo::new(input)?),
         (Format::LmCache, Some(input)) => Box::new(LmCache::new(input, options.block_size)?),
