@@ -1,4 +1,5 @@
-//! The `kvkeep` command: plan KV cache memory, simulate prefix caching.
+//! The `kvkeep` command: plan KV cache memory, simulate prefix caching, choose
+//! policies and sizes, look at traces.
 //!
 //! One file per subcommand. Data goes to stdout, talk to stderr.
 
@@ -6,13 +7,15 @@ mod budget_args;
 mod bytes;
 mod deployment;
 mod error;
-mod figures;
 mod format;
 mod output;
 mod plan;
 mod progress;
 mod simulate;
 mod sweep;
+mod table;
+mod trace;
+mod trace_options;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
@@ -33,6 +36,8 @@ enum Command {
     Simulate(Box<simulate::Args>),
     /// Run a trace through eviction policies at many cache sizes: more memory, or a better policy?
     Sweep(Box<sweep::Args>),
+    /// Look at traces, convert, sample and make them up
+    Trace(Box<trace::Args>),
     /// Print a shell completion script
     Completions {
         /// The shell to print for
@@ -45,6 +50,7 @@ fn main() -> ExitCode {
         Command::Plan(args) => plan::run(*args),
         Command::Simulate(args) => simulate::run(*args),
         Command::Sweep(args) => sweep::run(*args),
+        Command::Trace(args) => trace::run(*args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "kvkeep", &mut script);

@@ -188,7 +188,10 @@ fn bad_traces_are_named_and_exit_with_2() {
              found 2\n"
         )
     );
-    assert!(failure(&["-"], b"{}\n").starts_with("error: stdin:1: missing field"));
+    let unknown = failure(&["-"], b"{}\n");
+    assert!(unknown.starts_with("error: stdin: the format cannot be told"), "{unknown}");
+    let missing = failure(&["-", "--trace-format", "mooncake"], b"{}\n");
+    assert!(missing.starts_with("error: stdin:1: missing field"), "{missing}");
     assert_eq!(failure(&["-"], b""), "error: stdin: the trace has no requests\n");
     let missing = failure(&["no/such/trace.jsonl"], b"");
     assert!(missing.starts_with("error: no/such/trace.jsonl: cannot be opened: "), "{missing}");
@@ -205,6 +208,9 @@ fn usage_errors_exit_with_2_and_name_the_flag() {
         (vec!["--requests", "0"], "--requests"),
         (vec!["--policy", "magic"], "--policy"),
         (vec![&*trace, "--seed", "1"], "--seed"),
+        (vec!["--users", "2"], "<TRACE>"),
+        (vec![&*trace, "--users", "2"], "--users"),
+        (vec![&*trace, "--trace-format", "magic"], "--trace-format"),
         (vec!["--blocks", "9", "--tensor-parallel-size", "2"], "cannot be used with"),
         (vec!["--blocks", "9", "--model", "qwen3-32b"], "cannot be used with"),
         // A budget needs a model: no flag of it is dropped in silence.

@@ -1,6 +1,6 @@
 //! What `kvkeep simulate --help` says below the flags.
 
-use super::{conversations as built_in, mooncake::TOKENS_PER_ID};
+use super::conversations as built_in;
 use std::ops::RangeInclusive;
 
 /// For `-h` and `--help`.
@@ -17,7 +17,8 @@ Examples:
     kvkeep simulate conversation_trace.jsonl --blocks 10000 --block-size 512
 
   From a pipe, for a program to read:
-    zcat trace.jsonl.gz | kvkeep simulate - --format json
+    kvkeep trace sample --fraction 0.1 trace.jsonl.gz |
+        kvkeep simulate - --format json
 
 Exit codes: 0 replayed; 1 the budget does not fit, or the report could not be
 written; 2 flags, model or trace make no sense.";
@@ -49,11 +50,10 @@ The built-in workload:
   {pause} s later. With --outputs the next turn can hit the output.
   A seed names the same requests on every machine.
 
-Trace format:
-  JSON Lines as published by Mooncake: timestamp (ms), input_length,
-  output_length and hash_ids, one id for each {TOKENS_PER_ID} tokens of the prompt, the last
-  one perhaps partial. Equal ids are equal tokens. The content of outputs is
-  unknown: no prompt ever hits them.
+Traces:
+  All formats of `kvkeep trace --help`. A trace names blocks, not tokens: equal
+  blocks become equal made-up tokens, different blocks different ones. The
+  content of outputs is unknown: no prompt ever hits them.
 
 JSON:
   hit_rate and infinite_hit_rate are null when every request was rejected.

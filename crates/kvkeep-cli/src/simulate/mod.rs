@@ -1,40 +1,33 @@
 //! `kvkeep simulate`: replay a workload through the block manager, report its hit rate.
 //!
-//! One idea per file: where requests come from (`workload`, `mooncake`, `conversations`), what they run through (`pool`, `replay`, and `infinite` as the upper bound),
+//! One idea per file: where requests come from (`workload`, `from_trace`, `conversations`), what they run through (`pool`, `replay`, and `infinite` as the upper bound),
 //! and what is said about it (`report`, `help`).
 
 mod conversations;
+mod from_trace;
 mod help;
 mod infinite;
-mod mooncake;
 mod pool;
 mod replay;
 mod report;
 mod workload;
 
-use crate::{error::Error, format::Format, output, progress::Progress};
+use crate::{
+    error::Error, format::Format, output, progress::Progress, trace_options::TraceOptions,
+};
 use clap::ValueEnum;
 use conversations::Conversations;
-use mooncake::{MooncakeReader, TraceError};
+use from_trace::FromTrace;
 use pool::PoolArgs;
 use replay::{ReplayError, Setup};
 use report::{Report, Subject};
-use std::{
-    fmt,
-    fs::File,
-    io::{self, BufReader},
-    process::ExitCode,
-    time::Instant,
-};
+use std::{fmt, process::ExitCode, time::Instant};
 use workload::{Workload, WorkloadError};
-
-/// Bytes read from a trace at once.
-const READ_BUFFER_BYTES: usize = 1 << 16;
 
 #[derive(clap::Args)]
 #[command(after_help = help::EXAMPLES, after_long_help = help::long())]
 pub(crate) struct Args {
-    /// A trace in Mooncake's JSON Lines format, `-` for stdin [default: a built-in workload]
+    /// A trace, or a folder of agent sessions; `-` for stdin [default: a built-in workload]
     trace: Option<String>,
     /// Which cached block goes first when memory is short
     #[arg(long, value_enum, default_value_t = Policy::Lru)]
@@ -51,7 +44,9 @@ pub(crate) struct Args {
     /// How to print the report
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-    // Last, since the headings of its flags would run on.
+    // Last, since the headings of their flags would run on.
+    #[command(flatten)]
+    reading: TraceOptions,
     #[command(flatten)]
     pool: PoolArgs,
 }
@@ -132,14 +127,17 @@ fn simulate(args: Args) -> Result<Report, Failure> {
     let seed = args.trace.is_none().then(|| args.seed.unwrap_or(0));
     let mut workload: Box<dyn Workload> = match (&args.trace, seed) {
         (Some(trace), _) => {
-            open_trace(trace).map_err(|error| Failure::Replay(WorkloadError::from(error).into()))?
+            let source = args.reading.open(&[trace]);
+            let source =
+                source.map_err(|error| Failure::Replay(WorkloadError::from(error).into()))?;
+            Box::new(FromTrace::new(source, trace))
         }
         (None, seed) => Box::new(Conversations::new(
             seed.unwrap_or(0),
             args.requests.unwrap_or(conversations::DEFAULT_REQUESTS),
         )),
     };
-    let outcome = replay::replay(workload.as_mut(), setup, &mut Progress::start())
+    let outcome = replay::replay(workload.as_mut(), setup, &mut Progress::start("replayed"))
         .map_err(Failure::Replay)?;
     let subject = Subject {
         policy: args.policy.name(),
@@ -149,22 +147,4 @@ fn simulate(args: Args) -> Result<Report, Failure> {
         outputs: args.outputs,
     };
     Ok(Report::new(subject, &outcome, start.elapsed()))
-}
-
-/// Opens a trace file, or stdin for `-`.
-fn open_trace(path: &str) -> Result<Box<dyn Workload>, TraceError> {
-    if path == "-" {
-        return Ok(Box::new(MooncakeReader::new(io::stdin().lock(), "stdin".into(), None)));
-    }
-    let open = || {
-        let file = File::open(path)?;
-        let metadata = file.metadata()?;
-        Ok((file, metadata))
-    };
-    let (file, metadata) =
-        open().map_err(|source| TraceError::Open { name: path.into(), source })?;
-    // A pipe has no size.
-    let size_bytes = metadata.is_file().then_some(metadata.len());
-    let input = BufReader::with_capacity(READ_BUFFER_BYTES, file);
-    Ok(Box::new(MooncakeReader::new(input, path.into(), size_bytes)))
 }

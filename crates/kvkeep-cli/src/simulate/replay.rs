@@ -16,9 +16,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Requests between two looks at the clock.
-const REQUESTS_PER_LOOK: u64 = 64;
-
 /// What to replay on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup {
@@ -98,12 +95,7 @@ pub(crate) fn replay(
             Some(limit) => Some(replay.requests as f64 / limit as f64),
             None => workload.fraction_read(),
         };
-        if replay.requests.is_multiple_of(REQUESTS_PER_LOOK) {
-            progress.update(|| {
-                let part = fraction_read.map(|part| format!(", {:.0} %", part * 100.0));
-                format!("replayed {} requests{}", replay.requests, part.unwrap_or_default())
-            });
-        }
+        progress.update(replay.requests, fraction_read);
     }
     Ok(replay.finish(last_ms.saturating_sub(first_ms)))
 }
@@ -249,7 +241,7 @@ mod tests {
 
     fn run(requests: Vec<Request>, num_blocks: u32, decode_outputs: bool) -> Outcome {
         let setup = Setup { num_blocks, block_size: 2, decode_outputs, requests_limit: None };
-        replay(&mut List(requests.into_iter()), setup, &mut Progress::start()).unwrap()
+        replay(&mut List(requests.into_iter()), setup, &mut Progress::start("replayed")).unwrap()
     }
 
     fn request(prompt: Vec<u32>, output: Range<u32>) -> Request {
@@ -290,7 +282,7 @@ mod tests {
         assert!(list.read_next(&mut Request::default()).unwrap());
         let setup =
             Setup { num_blocks: 3, block_size: 2, decode_outputs: false, requests_limit: Some(0) };
-        let outcome = replay(&mut list, setup, &mut Progress::start()).unwrap();
+        let outcome = replay(&mut list, setup, &mut Progress::start("replayed")).unwrap();
         assert_eq!((outcome.requests, list.0.len()), (0, 1));
     }
 

@@ -4,7 +4,7 @@
 //! rate without its rule for partial blocks and the last token cannot be compared.
 
 use super::{pool::Pool, replay::Outcome};
-use crate::figures::grouped;
+use crate::table::{COUNT, LABEL, SHARE, grouped, percent, ratio, row, time_span};
 use kvkeep::MissReason;
 use serde::{Serialize, Serializer};
 use std::{fmt, time::Duration};
@@ -95,19 +95,9 @@ impl Report {
     }
 }
 
-/// `part / whole`, which nothing has of nothing.
-fn ratio(part: u64, whole: u64) -> Option<f64> {
-    (whole > 0).then(|| part as f64 / whole as f64)
-}
-
 fn as_map<S: Serializer>(pairs: &[(MissReason, u64)], to: S) -> Result<S::Ok, S::Error> {
     to.collect_map(pairs.iter().map(|(reason, count)| (reason.name(), count)))
 }
-
-/// Widths of the table's columns.
-const LABEL: usize = 32;
-const COUNT: usize = 16;
-const SHARE: usize = 10;
 
 /// The table.
 impl fmt::Display for Report {
@@ -205,44 +195,5 @@ impl Report {
              same rule and never evicts. Tokens computed: the whole prompt after the hit, new\n\
              content included.\n",
         )
-    }
-}
-
-fn row(f: &mut fmt::Formatter<'_>, label: &str, figure: &str) -> fmt::Result {
-    writeln!(f, "{label:<LABEL$}{figure:>COUNT$}")
-}
-
-/// Seconds as a length of time that reads well.
-fn time_span(seconds: f64) -> String {
-    match seconds {
-        ..120.0 => format!("{seconds:.1} s"),
-        ..7_200.0 => format!("{:.1} min", seconds / 60.0),
-        _ => format!("{:.1} h", seconds / 3_600.0),
-    }
-}
-
-fn percent(rate: Option<f64>) -> String {
-    rate.map_or_else(|| "n/a".into(), |rate| format!("{:.2} %", rate * 100.0))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_read_well() {
-        assert_eq!(percent(Some(0.045_926)), "4.59 %");
-        assert_eq!(percent(Some(1.0)), "100.00 %");
-        assert_eq!(percent(None), "n/a");
-        assert_eq!(time_span(0.0), "0.0 s");
-        assert_eq!(time_span(119.9), "119.9 s");
-        assert_eq!(time_span(3_536.0), "58.9 min");
-        assert_eq!(time_span(18_540.0), "5.2 h");
-    }
-
-    #[test]
-    fn nothing_of_nothing_is_no_rate() {
-        assert_eq!(ratio(0, 0), None);
-        assert_eq!(ratio(1, 4), Some(0.25));
     }
 }

@@ -3,7 +3,7 @@
 //! A trace holds more tokens than memory should, so a workload is never a list. It
 //! overwrites one [`Request`] per call and keeps that request's allocation.
 
-use super::mooncake::TraceError;
+use kvkeep_sim::trace::TraceError;
 use std::{fmt, ops::Range};
 
 /// One request: a prompt to look up and compute, and the output that follows it.
@@ -32,6 +32,13 @@ pub(crate) trait Workload {
 pub(crate) enum WorkloadError {
     /// The trace cannot be read, or a line of it is malformed.
     Trace(TraceError),
+    /// The trace has more distinct tokens than a `u32` can name.
+    TraceTooLong {
+        /// The trace.
+        name: String,
+        /// The request that has one too many, from 1.
+        request: u64,
+    },
     /// The built-in workload has given out every token id.
     BuiltInTooLong {
         /// The requests that were given before.
@@ -43,6 +50,11 @@ impl fmt::Display for WorkloadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Trace(error) => error.fmt(f),
+            Self::TraceTooLong { name, request } => write!(
+                f,
+                "{name}: the distinct blocks and the outputs up to request {request} exceed 2^32 \
+                 tokens; stop earlier with --requests, or split the trace"
+            ),
             Self::BuiltInTooLong { requests } => write!(
                 f,
                 "the built-in workload ran out of token ids after {requests} requests; \

@@ -3,8 +3,8 @@
 use super::report::{Cell, Report};
 use super::style::{COLOURS, Stroke};
 use super::svg::{Scale, escape, log_ticks, round_step};
-use super::table::percent;
-use crate::figures::{gib, grouped};
+use super::text::percent;
+use crate::table::{gib, grouped};
 use kvkeep_sim::Policy;
 use std::fmt::Write as _;
 

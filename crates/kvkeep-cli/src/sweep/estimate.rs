@@ -1,10 +1,10 @@
 //! LRU's hit rates from a sample of the blocks, for traces that memory does not hold.
 
-use super::{memory::Memory, sizes, source::Opened, table};
+use super::{memory::Memory, sizes, source::Named, text};
 use crate::{
     error::Error,
-    figures::{gib, grouped},
     progress::Progress,
+    table::{gib, grouped},
 };
 use kvkeep_sim::{
     Shards,
@@ -12,9 +12,6 @@ use kvkeep_sim::{
 };
 use serde::Serialize;
 use std::fmt::Write as _;
-
-/// Requests between two looks at the clock.
-const REQUESTS_PER_LOOK: u64 = 64;
 
 /// An estimate; the field names are the JSON keys.
 #[derive(Debug, Serialize)]
@@ -46,21 +43,19 @@ struct Row {
 
 /// Streams the trace, with at most `max_blocks` blocks in the sample.
 pub(super) fn run(
-    mut trace: Opened,
+    mut trace: Named,
     max_blocks: u32,
     sizes: &[sizes::Size],
     memory: &Memory,
 ) -> Result<Report, Error> {
     let mut shards = Shards::new(max_blocks);
     let (mut request, mut requests, mut longest) = (Request::default(), 0_u64, 0);
-    let mut progress = Progress::start();
+    let mut progress = Progress::start("read");
     while trace.read_next(&mut request)? {
         shards.observe(&request);
         requests += 1;
         longest = longest.max(request.blocks.len() as u32);
-        if requests.is_multiple_of(REQUESTS_PER_LOOK) {
-            progress.update(|| super::reading(requests, trace.fraction_read()));
-        }
+        progress.update(requests, trace.fraction_read());
     }
     let working_set = shards.distinct_blocks();
     let row = |blocks| {
@@ -96,10 +91,10 @@ impl Report {
             self.trace,
             grouped(self.requests),
             self.block_size,
-            table::percent(self.sampled_share),
+            text::percent(self.sampled_share),
             grouped(self.working_set_blocks),
-            table::percent(self.infinite_hit_rate),
-            table::percent(self.infinite_hit_rate_error),
+            text::percent(self.infinite_hit_rate),
+            text::percent(self.infinite_hit_rate_error),
             "blocks",
             "GiB",
             "lru hits, %",
@@ -111,12 +106,12 @@ impl Report {
                 "{:>12}{:>12}{:>14}{:>12}",
                 grouped(row.blocks.into()),
                 gib(row.gib),
-                table::percent(row.hit_rate),
-                table::percent(row.error)
+                text::percent(row.hit_rate),
+                text::percent(row.error)
             );
         }
         out.push('\n');
-        table::wrap(
+        text::wrap(
             &mut out,
             "+- is one standard error. Rule `blocks`: hit rate = cached blocks / blocks of all \
              prompts; a partial last block and the block of the last token count and hit like \

@@ -2,8 +2,8 @@
 
 use super::report::{Cell, Report};
 use super::svg::escape;
-use super::table::{percent, points, shares};
-use crate::figures::{gib, grouped};
+use super::text::{percent, points, shares};
+use crate::table::{gib, grouped};
 use kvkeep_sim::Policy;
 use std::fmt::Write as _;
 

@@ -3,9 +3,9 @@
 use super::report::Report;
 use super::style::COLOURS;
 use super::svg::escape;
-use super::table::{NEEDED_NOTE, VERDICT_NOTE, percent};
+use super::text::{NEEDED_NOTE, VERDICT_NOTE, percent};
 use super::{chart, heat};
-use crate::figures::{gib, grouped};
+use crate::table::{gib, grouped};
 use std::fmt::Write as _;
 
 const STYLE: &str = "\

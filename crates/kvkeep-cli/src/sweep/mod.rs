@@ -2,7 +2,7 @@
 //!
 //! One idea per file: what goes in (`source`, `policies`, `sizes`, `memory`), what is made
 //! of it (`report`, `verdict`, and `estimate` for traces larger than memory), and what it looks
-//! like (`table`, `csv`, `chart` with `svg` and `style`, `html` with `heat`, `help`).
+//! like (`text`, `csv`, `chart` with `svg` and `style`, `html` with `heat`, `help`).
 
 mod chart;
 mod csv;
@@ -17,10 +17,12 @@ mod sizes;
 mod source;
 mod style;
 mod svg;
-mod table;
+mod text;
 mod verdict;
 
-use crate::{budget_args::BudgetArgs, error::Error, figures::grouped, output, progress::Progress};
+use crate::{
+    budget_args::BudgetArgs, error::Error, output, progress::Progress, trace_options::TraceOptions,
+};
 use kvkeep_sim::{
     Accesses, Policy, ReplayError, Rule, Sweep,
     trace::{Request, Source, Trace},
@@ -28,7 +30,7 @@ use kvkeep_sim::{
 use memory::Memory;
 use report::Report;
 use serde::Serialize;
-use source::{Opened, TraceArgs};
+use source::Named;
 use std::{
     fs,
     num::NonZeroUsize,
@@ -44,8 +46,8 @@ const SHARES: [f64; 3] = [0.90, 0.95, 0.99];
 #[derive(clap::Args)]
 #[command(after_help = help::EXAMPLES, after_long_help = help::long())]
 pub(crate) struct Args {
-    #[command(flatten)]
-    trace: TraceArgs,
+    /// A trace, or the files or folder of agent sessions; `-` for stdin [default: a made-up trace]
+    trace: Vec<PathBuf>,
     /// Policies, comma separated, or `all`; opt and infinite always come with them
     /// [default: lru and a handful that beat it in places]
     #[arg(long = "policy", value_name = "NAME", value_delimiter = ',',
@@ -77,7 +79,9 @@ pub(crate) struct Args {
     /// Write the chart of hit rate against memory
     #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     svg: Option<PathBuf>,
-    // Last, since the headings of its flags would run on.
+    // Last, since the headings of their flags would run on.
+    #[command(flatten)]
+    reading: TraceOptions,
     #[command(flatten)]
     budget: BudgetArgs,
 }
@@ -115,7 +119,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
 }
 
 fn answer(args: &Args) -> Result<String, Error> {
-    let trace = args.trace.open()?;
+    let trace = source::open(&args.trace, &args.reading)?;
     let memory = Memory::new(&args.budget, trace.block_size())?;
     if let Some(max_blocks) = args.estimate_blocks {
         if args.rule == Some(Rule::Engine) {
@@ -138,7 +142,7 @@ fn answer(args: &Args) -> Result<String, Error> {
         }
     }
     Ok(match args.format {
-        Format::Table => table::render(&report),
+        Format::Table => text::render(&report),
         Format::Csv => csv::render(&report),
         Format::Json => json(&report),
     })
@@ -155,20 +159,14 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
     fs::write(path, text).map_err(refused)
 }
 
-/// What is said while a trace is read.
-fn reading(requests: u64, fraction: Option<f64>) -> String {
-    let part = fraction.map_or(String::new(), |part| format!(", {:.0} %", part * 100.0));
-    format!("read {} requests{part}", grouped(requests))
-}
-
 /// Reads the whole trace.
-fn read(trace: Opened) -> Result<Trace, Error> {
-    Trace::read(&mut Shown { trace, requests: 0, progress: Progress::start() })
+fn read(trace: Named) -> Result<Trace, Error> {
+    Trace::read(&mut Shown { trace, requests: 0, progress: Progress::start("read") })
 }
 
 /// A trace that shows how far it is read.
 struct Shown {
-    trace: Opened,
+    trace: Named,
     requests: u64,
     progress: Progress,
 }
@@ -182,12 +180,12 @@ impl Source for Shown {
 
     fn read_next(&mut self, request: &mut Request) -> Result<bool, Error> {
         self.requests += 1;
-        self.progress.update(|| reading(self.requests, self.trace.fraction_read()));
+        self.progress.update(self.requests, self.trace.fraction_read());
         self.trace.read_next(request)
     }
 }
 
-fn sweep(args: &Args, trace: Opened, memory: &Memory) -> Result<Report, Error> {
+fn sweep(args: &Args, trace: Named, memory: &Memory) -> Result<Report, Error> {
     let name = trace.name.clone();
     let trace = read(trace)?;
     let rule = args.rule.unwrap_or_default();
@@ -197,10 +195,10 @@ fn sweep(args: &Args, trace: Opened, memory: &Memory) -> Result<Report, Error> {
     let infinite = sweep.infinite();
     let sizes = sizes::of_trace(&args.sizes, &accesses, infinite, memory)?;
     let policies = policies::chosen(&args.policies);
-    let progress = Mutex::new(Progress::start());
+    let progress = Mutex::new(Progress::start("swept"));
     let show = |what: &str, done: usize, of: usize| {
         if let Ok(mut progress) = progress.lock() {
-            progress.update(|| format!("{what}: {done} of {of}"));
+            progress.say(|| format!("{what}: {done} of {of}"));
         }
     };
     let show_rows = |done, of| show("policies and sizes", done, of);

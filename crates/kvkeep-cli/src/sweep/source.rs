@@ -1,92 +1,42 @@
-//! Which trace a sweep reads, and how.
+//! Which trace a sweep reads: the one that is named, or a made-up one.
 
-use crate::error::Error;
-use kvkeep_sim::trace::{Format, Generate, GenerateOptions, OpenOptions, Request, Source, open};
-use std::{num::NonZeroU32, path::PathBuf};
+use crate::{error::Error, trace_options::TraceOptions};
+use kvkeep_sim::trace::{Generate, GenerateOptions, Request, Source};
+use std::path::PathBuf;
 
-/// The trace's flags.
-#[derive(Debug, clap::Args)]
-pub(crate) struct TraceArgs {
-    /// A trace, `-` for stdin, or the files or folder of coding-agent sessions [default: a
-    /// made-up trace]
-    #[arg(value_name = "TRACE")]
-    trace: Vec<PathBuf>,
-    /// mooncake, bailian, agentic, dynamo, lmcache, tokens, chat or azure [default: told by its
-    /// beginning]
-    #[arg(long, value_name = "FORMAT", value_parser = format, help_heading = HEADING)]
-    trace_format: Option<Format>,
-    /// Tokens per block, where the format leaves it open
-    #[arg(long, value_name = "TOKENS", help_heading = HEADING)]
-    trace_block_size: Option<NonZeroU32>,
-    /// Users who play coding-agent sessions at the same time
-    #[arg(long, value_name = "N", help_heading = HEADING)]
-    users: Option<NonZeroU32>,
-    /// When those users start, or which trace is made up [default: 0]
-    #[arg(long, value_name = "SEED", help_heading = HEADING)]
-    trace_seed: Option<u64>,
-    /// A tokenizer.json for chat transcripts
-    #[arg(long, value_name = "FILE", help_heading = HEADING)]
-    tokenizer: Option<PathBuf>,
-}
-
-const HEADING: &str = "Trace";
-
-fn format(name: &str) -> Result<Format, String> {
-    Format::ALL.into_iter().find(|format| format.name() == name).ok_or_else(|| {
-        let names: Vec<_> = Format::ALL.into_iter().map(Format::name).collect();
-        format!("there are {}", names.join(", "))
-    })
-}
-
-/// A trace to read, errors as text.
-pub(super) struct Opened {
+/// A trace to read, with its name for the report and its errors as the command's.
+pub(super) struct Named {
     pub(super) name: String,
     source: Box<dyn Source<Error = Error>>,
 }
 
-impl TraceArgs {
-    /// Opens the trace.
-    pub(super) fn open(&self) -> Result<Opened, Error> {
-        let name = match &*self.trace {
-            [] => return self.made_up(),
-            [one] if one.as_os_str() == "-" => "stdin".to_owned(),
-            [one] => one.display().to_string(),
-            [first, rest @ ..] => format!("{} and {} more", first.display(), rest.len()),
-        };
-        let options = OpenOptions {
-            format: self.trace_format,
-            block_size: self.trace_block_size,
-            users: self.users,
-            seed: self.trace_seed,
-            tokenizer: self.tokenizer.clone(),
-        };
-        let source =
-            open(&self.trace, &options).map_err(|error| Error::Input(error.to_string()))?;
-        if !source.format().has_prefixes() {
-            return Err(Error::Input(format!(
-                "{name}: {} traces do not say which prompts share a prefix, so nothing hits; \
-                 choose another trace",
-                source.format()
-            )));
-        }
-        Ok(Opened { name, source: Box::new(AsText(source)) })
+/// Opens the trace.
+pub(super) fn open(paths: &[PathBuf], options: &TraceOptions) -> Result<Named, Error> {
+    let name = match paths {
+        [] => return made_up(),
+        [one] if one.as_os_str() == "-" => "stdin".to_owned(),
+        [one] => one.display().to_string(),
+        [first, rest @ ..] => format!("{} and {} more", first.display(), rest.len()),
+    };
+    let source = options.open(paths).map_err(|error| Error::Input(error.to_string()))?;
+    if !source.format().has_prefixes() {
+        return Err(Error::Input(format!(
+            "{name}: {} traces do not say which prompts share a prefix, so nothing hits; choose \
+             another trace",
+            source.format()
+        )));
     }
-
-    fn made_up(&self) -> Result<Opened, Error> {
-        let mut options = GenerateOptions::default();
-        options.seed = self.trace_seed.unwrap_or(options.seed);
-        options.block_size = self.trace_block_size.unwrap_or(options.block_size);
-        if self.trace_format.is_some() || self.users.is_some() || self.tokenizer.is_some() {
-            let flags = "--trace-format, --users and --tokenizer";
-            return Err(Error::Input(format!("{flags} are about a trace; name one")));
-        }
-        let name = format!("made up, seed {}", options.seed);
-        let source = Generate::new(options).map_err(|error| Error::Input(error.to_string()))?;
-        Ok(Opened { name, source: Box::new(AsText(source)) })
-    }
+    Ok(Named { name, source: Box::new(AsCommand(source)) })
 }
 
-impl Source for Opened {
+fn made_up() -> Result<Named, Error> {
+    let options = GenerateOptions::default();
+    let name = format!("made up, seed {}", options.seed);
+    let source = Generate::new(options).map_err(|error| Error::Input(error.to_string()))?;
+    Ok(Named { name, source: Box::new(AsCommand(source)) })
+}
+
+impl Source for Named {
     type Error = Error;
 
     fn block_size(&self) -> u32 {
@@ -103,9 +53,9 @@ impl Source for Opened {
 }
 
 /// A source whose errors are the command's.
-struct AsText<S>(S);
+struct AsCommand<S>(S);
 
-impl<S: Source> Source for AsText<S> {
+impl<S: Source> Source for AsCommand<S> {
     type Error = Error;
 
     fn block_size(&self) -> u32 {

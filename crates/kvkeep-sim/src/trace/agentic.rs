@@ -1,10 +1,5 @@
 //! Coding-agent sessions, played by users at the same time.
 //!
-//! A session is one JSON file: `block_size`, and `requests` with `t` (s from the start of the
-//! session), `in`, `out`, `hash_ids` (local to the session, full blocks only) and `api_time`
-//! (s). An entry that has `requests` itself is a subagent; its requests count from its own
-//! `t`. (Files of kv-cache-tester.)
-//!
 //! **Who plays what.** There are N users. User u plays the sessions u, u + N, u + 2N ... in
 //! the order in which they were given, one at a time. Where there are more users than sessions, user u
 //! plays session u modulo their number, with ids of its own: nobody else's prompts are
@@ -12,66 +7,24 @@
 //! the times), the next one when the last request of the one before has been answered. A
 //! request arrives at the start of its session plus its `t`.
 //!
-//! **Ids.** Session and local id are packed into one number, so distinct stays distinct. The
-//! partial last block of a prompt has no id in the file and gets one that no other request
-//! has.
+//! **Ids.** The number of the session played and its local id are packed into one number, so
+//! distinct stays distinct.
 //!
 //! Each user holds one session; nothing else is in memory.
 
 use super::{
-    Input, LineProblem, Request, Source, TraceError,
-    lines::{json, prompt_tokens, seconds, tokens},
+    Request, Source, TraceError,
+    session::{Call, LOCAL_BITS, read_session, unsuitable},
 };
 use crate::SplitMix64;
-use serde::Deserialize;
-use std::{
-    cmp::Reverse,
-    collections::BinaryHeap,
-    io::Read,
-    path::{Path, PathBuf},
-};
+use std::{cmp::Reverse, collections::BinaryHeap, path::PathBuf};
 
 /// Users where nobody says how many.
 pub const DEFAULT_USERS: u32 = 32;
 /// First sessions start within so many ms.
 const STAGGER_MS: u32 = 60_000;
-/// Bits of a local id; the session has the bits above them.
-const LOCAL_BITS: u32 = 40;
-/// Set for partial blocks. Ids of a file are below it.
-const PARTIAL: u64 = 1 << (LOCAL_BITS - 1);
-/// The longest session that is read.
-const MAX_SESSION_BYTES: u64 = 256 << 20;
-
-#[derive(Deserialize)]
-#[serde(expecting = "a session: a JSON object with block_size and requests")]
-struct SessionFile {
-    block_size: u32,
-    requests: Vec<EntryOfFile>,
-}
-
-/// A request, or a subagent with requests of its own.
-#[derive(Deserialize)]
-#[serde(expecting = "a request with t, in, out and hash_ids, or a subagent with t and requests")]
-struct EntryOfFile {
-    t: f64,
-    #[serde(rename = "in")]
-    input: Option<u64>,
-    #[serde(rename = "out", default)]
-    output: u64,
-    hash_ids: Option<Vec<u64>>,
-    #[serde(default)]
-    api_time: f64,
-    requests: Option<Vec<EntryOfFile>>,
-}
-
-/// A request of a session, times from its start.
-struct Call {
-    time_ms: u64,
-    answered_ms: u64,
-    input_tokens: u32,
-    output_tokens: u32,
-    hash_ids: Vec<u64>,
-}
+/// Sessions that ids have room for.
+const MAX_INSTANCES: u64 = 1 << (64 - LOCAL_BITS);
 
 /// A session that a user is playing.
 struct Playing {
@@ -114,6 +67,10 @@ impl Agentic {
         if agentic.sessions.is_empty() {
             let why = "there is no session".into();
             return Err(TraceError::Unsuitable { name: "agentic".into(), why });
+        }
+        if agentic.instances > MAX_INSTANCES {
+            let why = format!("more than {MAX_INSTANCES} sessions to play; lower --users");
+            return Err(unsuitable(&agentic.sessions[0], why));
         }
         let mut random = SplitMix64::new(seed);
         for user in 0..users as usize {
@@ -209,99 +166,10 @@ impl Playing {
     }
 }
 
-fn unsuitable(path: &Path, why: String) -> TraceError {
-    TraceError::Unsuitable { name: path.display().to_string(), why }
-}
-
-/// The block size of a session and its requests, those of subagents among them.
-fn read_session(path: &Path) -> Result<(u32, Vec<Call>), TraceError> {
-    let mut input = Input::open(path)?;
-    let mut text = Vec::new();
-    let read = input.text().take(MAX_SESSION_BYTES + 1).read_to_end(&mut text);
-    read.map_err(|source| TraceError::Read { name: input.name().into(), source })?;
-    if text.len() as u64 > MAX_SESSION_BYTES {
-        let mib = MAX_SESSION_BYTES >> 20;
-        return Err(unsuitable(path, format!("longer than {mib} MiB; is this one session?")));
-    }
-    let session: SessionFile = json(&text).map_err(|problem| TraceError::Line {
-        name: input.name().into(),
-        line: problem.line_of_json(),
-        problem,
-    })?;
-    let block_size = session.block_size;
-    if block_size == 0 {
-        return Err(unsuitable(path, "block_size: expected tokens, found 0".into()));
-    }
-    let mut calls = Vec::new();
-    flatten(session.requests, 0, block_size, &mut calls).map_err(|why| unsuitable(path, why))?;
-    // Stable: what arrives at the same time keeps the file's order.
-    calls.sort_by_key(|call| call.time_ms);
-    for (number, call) in calls.iter_mut().enumerate() {
-        if !call.input_tokens.is_multiple_of(block_size) {
-            call.hash_ids.push(PARTIAL | number as u64);
-        }
-    }
-    Ok((block_size, calls))
-}
-
-/// Collects the requests of a session, or of a subagent that started at `start_ms`. The
-/// error says which entry.
-fn flatten(
-    entries: Vec<EntryOfFile>,
-    start_ms: u64,
-    block_size: u32,
-    calls: &mut Vec<Call>,
-) -> Result<(), String> {
-    for (index, entry) in entries.into_iter().enumerate() {
-        if let Some(requests) = entry.requests {
-            let start_of_agent = seconds("t", entry.t).map(|t| start_ms.saturating_add(t));
-            start_of_agent.map_err(|problem| format!("requests[{index}].{problem}")).and_then(
-                |start_ms| {
-                    flatten(requests, start_ms, block_size, calls)
-                        .map_err(|why| format!("requests[{index}].{why}"))
-                },
-            )?;
-        } else {
-            let call = Call::new(entry, start_ms, block_size)
-                .map_err(|problem| format!("requests[{index}].{problem}"))?;
-            calls.push(call);
-        }
-    }
-    Ok(())
-}
-
-impl Call {
-    fn new(entry: EntryOfFile, start_ms: u64, block_size: u32) -> Result<Self, LineProblem> {
-        let time_ms = start_ms.saturating_add(seconds("t", entry.t)?);
-        let missing = |field| LineProblem::field(field, "missing");
-        let input = entry.input.ok_or_else(|| missing("in"))?;
-        let input_tokens = prompt_tokens("in", input)?;
-        let hash_ids = entry.hash_ids.ok_or_else(|| missing("hash_ids"))?;
-        let expected = (input_tokens / block_size) as usize;
-        if hash_ids.len() != expected {
-            let found = hash_ids.len();
-            let why = format!(
-                "expected {expected} full blocks of {block_size} tokens for in {input}, found \
-                 {found}"
-            );
-            return Err(LineProblem::field("hash_ids", why));
-        }
-        if let Some(id) = hash_ids.iter().find(|&&id| id >= PARTIAL) {
-            return Err(LineProblem::field("hash_ids", format!("expected below 2^39, found {id}")));
-        }
-        Ok(Self {
-            time_ms,
-            answered_ms: time_ms.saturating_add(seconds("api_time", entry.api_time)?),
-            input_tokens,
-            output_tokens: tokens("out", entry.output)?,
-            hash_ids,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trace::session::PARTIAL;
 
     /// Two sessions of 4-token blocks. The first has a subagent whose first request falls
     /// between its own two.
@@ -313,8 +181,7 @@ mod tests {
                 {"t": 0.5, "in": 4, "out": 1, "hash_ids": [7], "api_time": 9.0}]},
             {"t": 2.0, "in": 12, "out": 3, "hash_ids": [1, 2, 3], "api_time": 0.5}]}"#;
         let second = r#"{"block_size": 4, "requests": [
-            {"t": 0.0, "in": 4, "out": 0, "hash_ids": [1], "api_time": null}]}"#
-            .replace(r#", "api_time": null"#, "");
+            {"t": 0.0, "in": 4, "out": 0, "hash_ids": [1]}]}"#;
         std::fs::write(folder.path().join("a.json"), first).unwrap();
         std::fs::write(folder.path().join("b.json"), second).unwrap();
         folder
@@ -372,29 +239,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_its_place() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("s.json");
-        let message = |text: &str| {
-            std::fs::write(&path, text).unwrap();
-            let Err(error) = Agentic::new(vec![path.clone()], 1, 0) else { panic!("{text}") };
-            error.to_string().replace(&path.display().to_string(), "s")
-        };
-        let inner = |inner: &str| {
-            message(&format!(
-                r#"{{"block_size": 4, "requests": [{{"t": 0, "requests": [{inner}]}}]}}"#
-            ))
-        };
-        assert_eq!(
-            inner(r#"{"t": 0, "in": 9, "hash_ids": [1]}"#),
-            "s: requests[0].requests[0].hash_ids: expected 2 full blocks of 4 tokens for in 9, \
-             found 1"
-        );
-        assert_eq!(inner(r#"{"t": 0, "in": 9}"#), "s: requests[0].requests[0].hash_ids: missing");
-        assert!(inner(r#"{"t": -1, "in": 1}"#).starts_with("s: requests[0].requests[0].t: "));
-        assert!(inner(r#"{"t": 0, "in": 4, "hash_ids": [549755813888]}"#).contains("below 2^39"));
-        assert!(message("{\n\"block_size\": 4,\n}").starts_with("s:3: "));
-        assert_eq!(message(r#"{"block_size": 4, "requests": []}"#), "s: the trace has no requests");
-        assert!(message(r#"{"block_size": 0, "requests": []}"#).contains("found 0"));
+    fn sessions_that_ids_have_no_room_for_are_refused() {
+        let folder = write_sessions();
+        let sessions = vec![folder.path().join("b.json")];
+        let Err(error) = Agentic::new(sessions, (1 << 24) + 1, 0) else { panic!("played") };
+        assert!(error.to_string().contains("more than 16777216 sessions"), "{error}");
+    }
+
+    #[test]
+    fn sessions_without_requests_are_passed_over_and_alone_are_an_error() {
+        let folder = write_sessions();
+        let empty = folder.path().join("empty.json");
+        std::fs::write(&empty, r#"{"block_size": 4, "requests": []}"#).unwrap();
+        let Err(error) = Agentic::new(vec![empty.clone()], 3, 0) else { panic!("played") };
+        assert!(error.to_string().ends_with("the trace has no requests"), "{error}");
+        let sessions = vec![empty, folder.path().join("b.json")];
+        let mut agentic = Agentic::new(sessions, 1, 0).unwrap();
+        let mut request = Request::default();
+        assert!(agentic.read_next(&mut request).unwrap());
+        assert_eq!(request.session, Some(1));
+        assert!(!agentic.read_next(&mut request).unwrap());
     }
 }

@@ -16,6 +16,9 @@ use std::num::NonZeroU32;
 /// The first line.
 pub(super) const HEADER: &str = "TIMESTAMP,ContextTokens,GeneratedTokens";
 
+/// The longest prompt: its ids are made up, so a short line could ask for any number.
+const MAX_PROMPT_TOKENS: u64 = 1 << 26;
+
 /// Streams the requests of a trace in this format.
 pub struct Azure {
     lines: Lines,
@@ -67,12 +70,17 @@ fn parse(line: &[u8]) -> Result<(u64, u32, u32), LineProblem> {
             LineProblem::field(field, format!("expected a number of tokens, found {text:?}"))
         })
     };
+    let context = number("ContextTokens", context)?;
+    if context > MAX_PROMPT_TOKENS {
+        let why = format!("expected at most {MAX_PROMPT_TOKENS} tokens, found {context}");
+        return Err(LineProblem::field("ContextTokens", why));
+    }
     Ok((
         time_ms(time).ok_or_else(|| {
             let why = format!("expected a time like 2023-11-16 18:17:03.97996, found {time:?}");
             LineProblem::field("TIMESTAMP", why)
         })?,
-        prompt_tokens("ContextTokens", number("ContextTokens", context)?)?,
+        prompt_tokens("ContextTokens", context)?,
         tokens("GeneratedTokens", number("GeneratedTokens", generated)?)?,
     ))
 }
@@ -198,6 +206,7 @@ mod tests {
             ("yesterday,33,1", "TIMESTAMP: expected a time like"),
             ("2023-11-16 18:17:03,x,1", "ContextTokens: expected a number of tokens, found \"x\""),
             ("2023-11-16 18:17:03,0,1", "ContextTokens: expected at least one prompt token"),
+            ("2023-11-16 18:17:03,67108865,1", "ContextTokens: expected at most 67108864 tokens"),
             ("2023-11-16 18:17:02,3,1", "TIMESTAMP: 1700158622000 ms is before"),
         ] {
             let found = read(&format!("{HEADER}\n{good}\n{bad}")).unwrap_err();

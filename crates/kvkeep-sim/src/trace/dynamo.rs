@@ -10,7 +10,7 @@
 
 use super::{
     Input, LineProblem, Request, Source, TraceError,
-    lines::{Lines, id_count, prompt_tokens, tokens},
+    lines::{Lines, block_size, id_count, prompt_tokens, tokens},
     names::Names,
     unordered::Window,
 };
@@ -106,14 +106,11 @@ impl Events {
         else {
             return Ok(None);
         };
+        let size = block_size("trace_block_size", replay.trace_block_size)?;
         if self.block_size == 0 {
-            self.block_size = replay.trace_block_size;
-        }
-        if replay.trace_block_size == 0 || replay.trace_block_size != self.block_size {
-            let why = format!(
-                "expected one size of at least 1 in all requests, found {} and {}",
-                self.block_size, replay.trace_block_size
-            );
+            self.block_size = size;
+        } else if self.block_size != size {
+            let why = format!("expected {} as in the first request, found {size}", self.block_size);
             return Err(LineProblem::field("trace_block_size", why));
         }
         let input_tokens = prompt_tokens("input_length", replay.input_length)?;
@@ -187,7 +184,7 @@ mod tests {
     fn malformed_lines_are_named() {
         let good = ended(9, "a", "[1, 2]");
         for (from, to, message) in [
-            (": 16", ": 32", "trace_block_size: expected one size of at least 1 in all requests"),
+            (": 16", ": 32", "trace_block_size: expected 16 as in the first request, found 32"),
             ("[1, 2]", "[1]", "input_sequence_hashes: expected 2 ids of 16 tokens"),
             ("[1, 2]", "[-1]", "event.request.replay.input_sequence_hashes[0]: invalid value"),
             ("\"request_received_ms\": 9, ", "", "request_received_ms: missing"),

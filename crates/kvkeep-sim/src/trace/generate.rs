@@ -12,15 +12,9 @@
 //!
 //! Memory: the system prompts, and one session for each that waits for its next turn.
 
-use super::{Request, Source};
+use super::{GenerateError, GenerateOptions, Request, Source};
 use crate::{SplitMix64, fixed};
-use std::{
-    collections::BTreeMap,
-    convert::Infallible,
-    fmt,
-    num::{NonZeroU16, NonZeroU32},
-    ops::RangeInclusive,
-};
+use std::{collections::BTreeMap, convert::Infallible, ops::RangeInclusive};
 
 /// Of 100 sessions, how many are one request that shares nothing.
 const ONE_SHOT_PERCENT: u32 = 25;
@@ -33,58 +27,6 @@ const OUTPUT_TOKENS: RangeInclusive<u32> = 32..=512;
 const ONE_SHOT_TOKENS: RangeInclusive<u32> = 64..=1_024;
 /// A session ends before its prompt is longer.
 const MAX_PROMPT_TOKENS: u32 = 131_072;
-
-/// What to make up.
-#[derive(Clone, Copy, Debug)]
-pub struct GenerateOptions {
-    /// Requests in all.
-    pub requests: u64,
-    /// Names the trace.
-    pub seed: u64,
-    /// Tokens per block.
-    pub block_size: NonZeroU32,
-    /// Arrivals of sessions, one-shot requests among them: above 0, at most a million.
-    pub sessions_per_second: f64,
-    /// Mean number of turns, at least 1.
-    pub turns: f64,
-    /// System prompts in use.
-    pub system_prompts: NonZeroU16,
-    /// Exponent of their popularity, from 0 (all alike) to 8.
-    pub zipf: f64,
-    /// Median time from one turn to the next, s: from 0 to a million.
-    pub think_time: f64,
-}
-
-impl Default for GenerateOptions {
-    fn default() -> Self {
-        Self {
-            requests: 10_000,
-            seed: 0,
-            block_size: const { NonZeroU32::new(16).unwrap() },
-            sessions_per_second: 1.0,
-            turns: 5.0,
-            system_prompts: const { NonZeroU16::new(64).unwrap() },
-            zipf: 1.0,
-            think_time: 30.0,
-        }
-    }
-}
-
-/// An option that makes no sense.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct GenerateError {
-    option: &'static str,
-    found: f64,
-    expected: &'static str,
-}
-
-impl fmt::Display for GenerateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: expected {}, found {}", self.option, self.expected, self.found)
-    }
-}
-
-impl std::error::Error for GenerateError {}
 
 /// Gives the requests of a made-up trace.
 pub struct Generate {
@@ -129,17 +71,8 @@ impl Generate {
     /// # Errors
     /// A number is out of its range.
     pub fn new(options: GenerateOptions) -> Result<Self, GenerateError> {
-        let check = |option, found: f64, is_sound, expected| {
-            if is_sound { Ok(found) } else { Err(GenerateError { option, found, expected }) }
-        };
-        let rate = options.sessions_per_second;
-        check("sessions-per-second", rate, rate > 0.0 && rate <= 1e6, "above 0, at most 1000000")?;
-        let turns = options.turns;
-        check("turns", turns, (1.0..=1e6).contains(&turns), "1 to 1000000")?;
-        let zipf = options.zipf;
-        check("zipf", zipf, (0.0..=8.0).contains(&zipf), "0 to 8")?;
-        let think_time = options.think_time;
-        check("think-time", think_time, (0.0..=1e6).contains(&think_time), "0 to 1000000")?;
+        options.check()?;
+        let GenerateOptions { sessions_per_second: rate, turns, zipf, think_time, .. } = options;
         let mut generate = Self {
             random: SplitMix64::new(options.seed),
             block_size: options.block_size.get(),
@@ -291,7 +224,10 @@ impl Source for Generate {
 mod tests {
     use super::*;
     use crate::trace::testing::read_all;
-    use std::collections::{HashMap, HashSet};
+    use std::{
+        collections::{HashMap, HashSet},
+        num::NonZeroU32,
+    };
 
     fn read(options: GenerateOptions) -> Vec<Request> {
         read_all(Generate::new(options).unwrap()).unwrap()
@@ -388,7 +324,10 @@ mod tests {
         for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             let options = GenerateOptions { sessions_per_second: bad, ..Default::default() };
             let message = Generate::new(options).map(|_| ()).unwrap_err().to_string();
-            assert!(message.starts_with("sessions-per-second: expected above 0"), "{message}");
+            assert!(
+                message.starts_with("sessions-per-second: expected a number above 0"),
+                "{message}"
+            );
         }
         assert!(Generate::new(GenerateOptions { turns: 0.9, ..Default::default() }).is_err());
         assert!(Generate::new(GenerateOptions { zipf: 9.0, ..Default::default() }).is_err());

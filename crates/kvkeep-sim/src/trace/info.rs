@@ -7,12 +7,16 @@
 //! * *Tokens*, as an engine does it: full blocks only, never the last prompt token, over all
 //!   prompt tokens.
 //!
-//! Streams. Memory: about 20 bytes per distinct block and per session, and the distinct
-//! lengths of prompts and outputs.
+//! The reuse distance of a block is the number of different blocks used since its last use,
+//! itself included: an LRU cache of that many blocks, or more, still has it.
+//!
+//! Streams. Memory: about 60 bytes per distinct block, 20 per session, and the distinct
+//! lengths and distances.
 
 use super::{Request, Source};
+use crate::RecencyStack;
 use ahash::AHashMap;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, hash_map::Entry};
 
 /// Reuse within so many ms counts as soon.
 const SOON_MS: u64 = 10_000;
@@ -46,6 +50,8 @@ pub struct Info {
     pub reuse_within_10_s: u64,
     /// Requests with a block that was last used at most 10 min before.
     pub reuse_within_10_min: u64,
+    /// Reuse distances of the leading blocks that came before.
+    pub reuse_distances: Lengths,
     /// Prompt lengths.
     pub input_lengths: Lengths,
     /// Output lengths.
@@ -85,9 +91,46 @@ impl Lengths {
 /// A block that came before.
 #[derive(Clone, Copy)]
 struct Known {
+    /// In order of appearance.
+    number: u32,
+    last_request: u64,
     last_ms: u64,
     /// Whether it came full: a partial block is of no use to an engine.
     is_full: bool,
+}
+
+/// All blocks so far.
+struct Blocks {
+    known: AHashMap<u64, Known>,
+    stack: RecencyStack,
+    /// The numbers of the blocks of the request at hand.
+    chain: Vec<u32>,
+}
+
+impl Blocks {
+    /// Notes a use, and tells what was known before. A block that a request names twice is
+    /// used once.
+    fn use_block(&mut self, id: u64, request: u64, time_ms: u64, is_full: bool) -> Option<Known> {
+        let number = self.known.len() as u32;
+        let now = Known { number, last_request: request, last_ms: time_ms, is_full };
+        match self.known.entry(id) {
+            Entry::Vacant(entry) => {
+                entry.insert(now);
+                self.stack.grow(number.saturating_add(1));
+                self.chain.push(number);
+                None
+            }
+            Entry::Occupied(mut entry) => {
+                let before = *entry.get();
+                let number = before.number;
+                entry.insert(Known { number, is_full: is_full || before.is_full, ..now });
+                if before.last_request != request {
+                    self.chain.push(number);
+                }
+                Some(before)
+            }
+        }
+    }
 }
 
 impl Info {
@@ -102,21 +145,22 @@ impl Info {
         mut progress: impl FnMut(u64, Option<f64>),
     ) -> Result<Self, S::Error> {
         let mut info = Self { block_size: source.block_size(), ..Self::default() };
-        let mut known: AHashMap<u64, Known> = AHashMap::new();
+        let mut blocks =
+            Blocks { known: AHashMap::new(), stack: RecencyStack::new(0), chain: Vec::new() };
         let mut sessions: AHashMap<u64, u32> = AHashMap::new();
         let mut request = Request::default();
         let mut first_ms = None;
         while limit.is_none_or(|limit| info.requests < limit) && source.read_next(&mut request)? {
             let first_ms = *first_ms.get_or_insert(request.time_ms);
             info.duration_ms = request.time_ms.saturating_sub(first_ms);
-            info.add(&request, &mut known);
+            info.add(&request, &mut blocks);
             if let Some(session) = request.session {
                 let requests = sessions.entry(session).or_default();
                 *requests = requests.saturating_add(1);
             }
             progress(info.requests, source.fraction_read());
         }
-        info.distinct_blocks = known.len() as u64;
+        info.distinct_blocks = blocks.known.len() as u64;
         info.sessions = sessions.len() as u64;
         for requests in sessions.into_values() {
             info.session_requests.add(requests);
@@ -124,7 +168,7 @@ impl Info {
         Ok(info)
     }
 
-    fn add(&mut self, request: &Request, known: &mut AHashMap<u64, Known>) {
+    fn add(&mut self, request: &Request, blocks: &mut Blocks) {
         let block_size = u64::from(self.block_size.max(1));
         let input_tokens = u64::from(request.input_tokens);
         self.requests += 1;
@@ -137,25 +181,27 @@ impl Info {
         let (mut found, mut found_full) = (0_u64, 0_u64);
         let (mut goes_on, mut goes_on_full) = (true, true);
         let mut age_ms = u64::MAX;
+        blocks.chain.clear();
         for (index, &id) in request.blocks.iter().enumerate() {
             let start = index as u64 * block_size;
             let tokens = block_size.min(input_tokens.saturating_sub(start));
             let is_full = tokens == block_size;
-            let now = Known { last_ms: request.time_ms, is_full };
-            let before = known.insert(id, now);
-            if let Some(before) = before {
-                age_ms = age_ms.min(request.time_ms.saturating_sub(before.last_ms));
-                if before.is_full && !is_full {
-                    known.insert(id, Known { is_full: true, ..now });
+            let before = blocks.use_block(id, self.requests, request.time_ms, is_full);
+            match before {
+                Some(before) => {
+                    age_ms = age_ms.min(request.time_ms.saturating_sub(before.last_ms));
                 }
-            } else {
-                self.distinct_tokens += tokens;
+                None => self.distinct_tokens += tokens,
             }
             goes_on &= before.is_some();
             goes_on_full &= is_full && before.is_some_and(|before| before.is_full);
             found += u64::from(goes_on);
             found_full += u64::from(goes_on_full);
         }
+        for distance in blocks.stack.distances(&blocks.chain) {
+            self.reuse_distances.add(distance);
+        }
+        blocks.stack.push(&blocks.chain);
         self.blocks_found += found;
         // The last token is always computed, so its block is.
         let allowed = input_tokens.saturating_sub(1) / block_size;
@@ -222,7 +268,8 @@ mod tests {
             assert_eq!(requests, steps);
         })
         .unwrap();
-        let Info { input_lengths, output_lengths, session_requests, .. } = info.clone();
+        let Info { reuse_distances, input_lengths, output_lengths, session_requests, .. } =
+            info.clone();
         assert_eq!(
             info,
             Info {
@@ -239,6 +286,7 @@ mod tests {
                 tokens_found: 16,
                 reuse_within_10_s: 2,
                 reuse_within_10_min: 3,
+                reuse_distances,
                 input_lengths,
                 output_lengths,
                 sessions: 2,
@@ -253,8 +301,18 @@ mod tests {
             [0, 50, 51].map(|p| info.session_requests.percentile(p)),
             [Some(1), Some(1), Some(2)]
         );
+        // Request 2: 1 2 3 stand in this order: 1, 2, 3. Request 3: 1, 2. Request 4: 1. Last: 1.
+        let distances = &info.reuse_distances;
+        assert_eq!(
+            [0, 57, 58, 85, 86, 100].map(|p| distances.percentile(p)),
+            [Some(1), Some(1), Some(2), Some(2), Some(3), Some(3)]
+        );
         let none = Info::read(&mut List(Vec::new().into_iter()), None, |_, _| {}).unwrap();
         assert_eq!(none.input_lengths.percentile(50), None);
+        // A block that is named twice is no reason to fall over.
+        let twice = vec![request(0, &[1, 1, 1], 12, None); 9];
+        let twice = Info::read(&mut List(twice.into_iter()), None, |_, _| {}).unwrap();
+        assert_eq!(twice.reuse_distances.percentile(100), Some(1));
         assert_eq!(Info::read(&mut source(), Some(2), |_, _| {}).unwrap().requests, 2);
     }
 }

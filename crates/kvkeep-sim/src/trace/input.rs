@@ -81,9 +81,13 @@ impl Input {
         Some((self.bytes_taken.get() as f64 / size as f64).min(1.0))
     }
 
-    /// The first bytes of the text, at most `limit`, up to the first line break that follows
-    /// something; they stay in the text.
-    pub(super) fn peek(&mut self, limit: usize) -> Result<Vec<u8>, TraceError> {
+    /// The first bytes of the text, at most `limit` and no more than are `enough`; they stay in
+    /// the text.
+    pub(super) fn peek(
+        &mut self,
+        limit: usize,
+        enough: impl Fn(&[u8]) -> bool,
+    ) -> Result<Vec<u8>, TraceError> {
         let mut head = Vec::new();
         while head.len() < limit {
             let part = match self.text.fill_buf() {
@@ -94,7 +98,7 @@ impl Input {
             let taken = part.len().min(limit - head.len());
             head.extend_from_slice(&part[..taken]);
             self.text.consume(taken);
-            if taken == 0 || head.trim_ascii_start().contains(&b'\n') {
+            if taken == 0 || enough(&head) {
                 break;
             }
         }
@@ -171,7 +175,10 @@ mod tests {
     #[test]
     fn peeking_takes_nothing() {
         let mut input = Input::from_bytes("t", "\n \nabc\nrest").unwrap();
-        assert!(input.peek(1 << 10).unwrap().starts_with(b"\n \nabc\n"));
+        assert_eq!(input.peek(5, |_| false).unwrap(), b"\n \nab");
+        assert_eq!(input.peek(99, |_| false).unwrap(), b"\n \nabc\nrest");
+        // The first bytes that there are at once.
+        assert_eq!(input.peek(99, |head| head.len() > 1).unwrap(), b"\n \nabc\nrest");
         let mut text = String::new();
         input.text().read_to_string(&mut text).unwrap();
         assert_eq!(text, "\n \nabc\nrest");

@@ -11,6 +11,9 @@ use std::io::{BufRead, Read};
 /// as tokens; this bound is for files that have no lines at all.
 pub(super) const MAX_LINE_BYTES: u64 = 64 << 20;
 
+/// The largest block of a trace, tokens.
+const MAX_BLOCK_SIZE: u32 = 65_536;
+
 /// Reads lines, and knows where it is.
 pub(super) struct Lines {
     input: Input,
@@ -123,6 +126,16 @@ pub(super) fn tokens(field: &'static str, found: u64) -> Result<u32, LineProblem
     u32::try_from(found).map_err(|_| {
         LineProblem::field(field, format!("expected less than 2^32 tokens, found {found}"))
     })
+}
+
+/// Tokens per block. The bound is the library's: beyond it, a short line could stand for
+/// more tokens than there is memory.
+pub(super) fn block_size(field: &'static str, found: u32) -> Result<u32, LineProblem> {
+    if (1..=MAX_BLOCK_SIZE).contains(&found) {
+        return Ok(found);
+    }
+    let why = format!("expected 1 to {MAX_BLOCK_SIZE} tokens, found {found}");
+    Err(LineProblem::field(field, why))
 }
 
 /// Checks that there is one id per block of the prompt, the last perhaps partial.

@@ -18,7 +18,7 @@
 use super::{
     Input, LineProblem, Request, Source, TraceError,
     fresh::FreshIds,
-    lines::{Lines, id_count, seconds, tokens},
+    lines::{Lines, block_size, id_count, seconds, tokens},
     unordered::Window,
 };
 use serde::{Deserialize, Deserializer, de};
@@ -92,11 +92,10 @@ impl Lookups {
     /// The request of a line, if it looked anything up.
     fn request(&mut self, line: Line) -> Result<Option<Request>, LineProblem> {
         let size = line.chunk_size.unwrap_or(self.default_chunk_size);
+        let size = block_size("chunk_size", size)?;
         let expected = *self.chunk_size.get_or_insert(size);
-        if size == 0 || size != expected {
-            let why = format!(
-                "expected one size of at least 1 in all lines, found {expected} and {size}"
-            );
+        if size != expected {
+            let why = format!("expected {expected} as in the first line, found {size}");
             return Err(LineProblem::field("chunk_size", why));
         }
         let full_tokens = (line.chunk_hashes.len() as u64).saturating_mul(u64::from(size));
@@ -214,11 +213,7 @@ mod tests {
     fn malformed_lines_are_named() {
         let good = r#"{"timestamp": 1, "chunk_size": 4, "seq_len": 5, "chunk_hashes": ["a"]}"#;
         for (from, to, message) in [
-            (
-                ": 4",
-                ": 8",
-                "chunk_size: expected one size of at least 1 in all lines, found 4 and 8",
-            ),
+            (": 4", ": 8", "chunk_size: expected 4 as in the first line, found 8"),
             (": 5", ": 9", "chunk_hashes: expected 3 ids of 4 tokens for seq_len 9, found 1"),
             (": 1", ": -1", "timestamp: expected seconds"),
             ("\"a\"", "\"0xg\"", "chunk_hashes[0]: invalid value: string \"0xg\", expected a hexa"),

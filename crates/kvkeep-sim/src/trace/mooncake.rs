@@ -10,9 +10,10 @@
 
 use super::{
     Input, LineProblem, Request, Source, TraceError,
-    lines::{Lines, id_count, milliseconds, prompt_tokens, tokens},
+    lines::{self, Lines, id_count, milliseconds, prompt_tokens, tokens},
 };
 use serde::Deserialize;
+use std::num::NonZeroU32;
 
 /// Prompt tokens per entry of `hash_ids` where a trace does not say.
 pub const MOONCAKE_BLOCK_SIZE: u32 = 512;
@@ -47,14 +48,13 @@ impl Mooncake {
     ///
     /// # Errors
     /// There is no first request, or it is malformed.
-    pub fn new(input: Input, block_size: Option<u32>) -> Result<Self, TraceError> {
+    pub fn new(input: Input, block_size: Option<NonZeroU32>) -> Result<Self, TraceError> {
         let mut lines = Lines::new(input);
         let first: Line = lines.next_json()?.ok_or_else(|| lines.no_requests())?;
-        let default_block_size = block_size.unwrap_or(MOONCAKE_BLOCK_SIZE);
+        let default_block_size = block_size.map_or(MOONCAKE_BLOCK_SIZE, NonZeroU32::get);
         let block_size = first.block_size.unwrap_or(default_block_size);
-        if block_size == 0 {
-            return Err(lines.error(LineProblem::field("block_size", "expected tokens, found 0")));
-        }
+        let block_size =
+            lines::block_size("block_size", block_size).map_err(|problem| lines.error(problem))?;
         Ok(Self { lines, block_size, default_block_size, first: Some(first) })
     }
 
@@ -155,7 +155,10 @@ mod tests {
             "t.jsonl:2: block_size: expected 1024 as in the first line, found 512"
         );
         let zero = coarse.replace("1024", "0");
-        assert_eq!(read(zero).unwrap_err(), "t.jsonl:1: block_size: expected tokens, found 0");
+        assert_eq!(
+            read(zero).unwrap_err(),
+            "t.jsonl:1: block_size: expected 1 to 65536 tokens, found 0"
+        );
     }
 
     #[test]

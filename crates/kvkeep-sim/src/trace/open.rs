@@ -204,9 +204,7 @@ pub fn open<P: AsRef<Path>>(paths: &[P], options: &OpenOptions) -> Result<Opened
             let why = format!("{format} traces are one file each; name one");
             return Err(unsuitable(paths[0], &why));
         }
-        (Format::Mooncake, Some(input)) => {
-            Box::new(Mooncake::new(input, options.block_size.map(NonZeroU32::get))?)
-        }
+        (Format::Mooncake, Some(input)) => Box::new(Mooncake::new(input, options.block_size)?),
         (Format::Bailian, Some(input)) => Box::new(Bailian::new(input)),
         (Format::Dynamo, Some(input)) => Box::new(Dynamo::new(input)?),
         (Format::LmCache, Some(input)) => Box::new(LmCache::new(input, options.block_size)?),
@@ -227,7 +225,7 @@ fn format_of(input: &mut Input, options: &OpenOptions) -> Result<Format, TraceEr
     if let Some(format) = options.format {
         return Ok(format);
     }
-    let head = input.peek(HEAD_BYTES)?;
+    let head = input.peek(HEAD_BYTES, |head| Format::of(head).is_some())?;
     let name = || input.name().to_owned();
     if head.trim_ascii().is_empty() {
         return Err(TraceError::NoRequests { name: name() });

@@ -1,7 +1,7 @@
 //! A sweep as text for people: policies down, sizes across, at most 100 columns wide.
 
 use super::report::{Enough, Report};
-use crate::figures::{gib, grouped};
+use crate::table::{gib, grouped};
 use std::fmt::Write as _;
 
 const WIDTH: usize = 100;

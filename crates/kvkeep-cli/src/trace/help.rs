@@ -1,0 +1,75 @@
+//! What `kvkeep trace --help` says below the verbs.
+
+/// For `-h`.
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  What is in a trace:
+    kvkeep trace info conversation_trace.jsonl
+
+  64 users of coding agents, as one trace:
+    kvkeep trace convert sessions/ --users 64 -o agents.jsonl.zst
+
+  A tenth of the conversations, replayed:
+    kvkeep trace sample trace.jsonl.gz --fraction 0.1 | kvkeep simulate -
+
+  A made-up trace:
+    kvkeep trace generate --requests 100000 --turns 8 -o made-up.jsonl.gz
+
+Exit codes: 0 done; 1 the output could not be written; 2 flags or trace make no
+sense.";
+
+/// For `--help`: the formats as well.
+pub(super) const LONG: &str = "\
+Formats, told by the beginning of the text (--trace-format overrides). All may
+be compressed with gzip or Zstandard. Prompts are known by ids of their blocks:
+equal ids are equal prompts up to there. Times must not go back, but in dynamo
+and lmcache logs, which are put in order among the next 4,096 requests.
+
+  mooncake  JSON Lines: timestamp (ms), input_length, output_length, hash_ids,
+            one for each 512 tokens, the last one perhaps partial. What kvkeep
+            writes adds block_size (where it is not 512), session, turn (from
+            0) and category, each where known.
+  bailian   JSON Lines: chat_id, parent_chat_id, timestamp (s), input_length,
+            output_length, type, turn (from 1), hash_ids of 16 tokens.
+  agentic   A folder or files of coding-agent sessions, one JSON object each:
+            block_size, requests (t, in, out, hash_ids, api_time; subagents
+            nested). --users play them side by side, user u the sessions u,
+            u + N, ..., one after another; the first start in the first minute.
+  dynamo    dynamo.request.trace.v1: request_end events with replay hashes.
+  lmcache   JSON Lines: timestamp (s), chunk_hashes of full chunks, chunk_size
+            and seq_len where logged.
+  tokens    JSON Lines: tokens or prompt_token_ids; timestamp (ms),
+            output_tokens, session, turn, category are optional.
+  chat      JSON Lines: messages with role and content, timestamp (ms)
+            optional. Needs --tokenizer, and a build with --features tokenizers.
+  azure     CSV: TIMESTAMP,ContextTokens,GeneratedTokens. Lengths only: nothing
+            hits.
+
+convert:
+  Writes the mooncake format. A larger block size has to be a multiple of the
+  trace's; a smaller one is not possible, since nobody knows what is inside.
+
+sample:
+  Keeps whole conversations, by session where the trace says. Elsewhere a
+  request goes on with an earlier one if it has all full blocks of its prompt.
+  Times stay as they are.
+
+generate:
+  A seed names the same trace on every machine; lengths and times do not depend
+  on the block size.
+
+Examples:
+  What is in a trace:
+    kvkeep trace info conversation_trace.jsonl
+
+  64 users of coding agents, as one trace:
+    kvkeep trace convert sessions/ --users 64 -o agents.jsonl.zst
+
+  A tenth of the conversations, replayed:
+    kvkeep trace sample trace.jsonl.gz --fraction 0.1 | kvkeep simulate -
+
+  A made-up trace:
+    kvkeep trace generate --requests 100000 --turns 8 -o made-up.jsonl.gz
+
+Exit codes: 0 done; 1 the output could not be written; 2 flags or trace make no
+sense.";
