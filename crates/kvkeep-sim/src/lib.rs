@@ -5,12 +5,15 @@
 //! * [`replay`]: the library's block manager, with any policy, fed from a trace.
 //! * [`Opt`]: the best that any policy can do.
 //! * [`LruCurve`]: LRU at every size at once.
+//! * [`Shards`]: the same from a sample, while a trace streams by.
 
 mod accesses;
 mod curve;
 mod opt;
 mod recency;
 mod replay;
+mod shards;
+mod splitmix;
 pub mod trace;
 
 pub use accesses::{Accesses, Rule};
@@ -18,3 +21,5 @@ pub use curve::LruCurve;
 pub use opt::Opt;
 pub use recency::RecencyStack;
 pub use replay::{Hits, ReplayError, replay};
+pub use shards::{Estimate, Shards};
+pub use splitmix::SplitMix64;

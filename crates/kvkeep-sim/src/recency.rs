@@ -35,6 +35,32 @@ impl RecencyStack {
         }
     }
 
+    /// Makes room for blocks numbered below `num_blocks`.
+    pub fn grow(&mut self, num_blocks: u32) {
+        if self.stamps.len() < num_blocks as usize {
+            self.stamps.resize(num_blocks as usize, COLD);
+        }
+    }
+
+    /// Forgets all blocks but those that `keep` gives another number; the new numbers are below
+    /// `num_blocks`. O(blocks).
+    pub fn renumber_blocks(&mut self, num_blocks: u32, keep: impl Fn(u32) -> Option<u32>) {
+        let mut stamps = vec![COLD; num_blocks as usize];
+        for (block, stamp) in (0_u32..).zip(std::mem::take(&mut self.stamps)) {
+            if stamp == COLD {
+                continue;
+            }
+            match keep(block) {
+                Some(number) => stamps[number as usize] = stamp,
+                None => {
+                    self.take(stamp as usize / 64, 1 << (stamp % 64));
+                    self.blocks -= 1;
+                }
+            }
+        }
+        self.stamps = stamps;
+    }
+
     /// For each block of a chain, as long as it was used before: its place in the stack, from
     /// 1 for the most recent. O(log n), and O(1) where it follows the block before it.
     pub fn distances<'a>(&'a self, chain: &'a [u32]) -> impl Iterator<Item = u32> + 'a {

@@ -8,10 +8,8 @@
 //! Content is new or repeated, never alike by chance: new content takes token ids that
 //! nothing had before.
 
-use super::{
-    splitmix::SplitMix64,
-    workload::{Request, Workload, WorkloadError},
-};
+use super::workload::{Request, Workload, WorkloadError};
+use kvkeep_sim::SplitMix64;
 use std::{
     collections::BTreeMap,
     ops::{Range, RangeInclusive},

@@ -1,7 +1,6 @@
 //! `kvkeep simulate`: replay a workload through the block manager, report its hit rate.
 //!
-//! One idea per file: where requests come from (`workload`, `mooncake`, `conversations` with
-//! `splitmix`), what they run through (`pool`, `replay`, and `infinite` as the upper bound),
+//! One idea per file: where requests come from (`workload`, `mooncake`, `conversations`), what they run through (`pool`, `replay`, and `infinite` as the upper bound),
 //! and what is said about it (`progress`, `report`, `help`).
 
 mod conversations;
@@ -12,7 +11,6 @@ mod pool;
 mod progress;
 mod replay;
 mod report;
-mod splitmix;
 mod workload;
 
 use crate::{error::Error, format::Format, output};

@@ -101,6 +101,15 @@ impl LineProblem {
     pub(super) fn field(field: &'static str, why: impl Into<String>) -> Self {
         Self::Field { field, why: why.into() }
     }
+
+    /// Where JSON of several lines is broken.
+    pub(super) fn line_of_json(&self) -> u64 {
+        match self {
+            Self::Json(error) => error.inner().line() as u64,
+            Self::AfterObject(error) => error.line() as u64,
+            _ => 1,
+        }
+    }
 }
 
 impl fmt::Display for LineProblem {

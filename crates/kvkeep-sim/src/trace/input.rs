@@ -164,8 +164,8 @@ mod tests {
         let zstd = |text: &str| zstd::encode_all(text.as_bytes(), 0).unwrap();
         assert_eq!(text([gzip("ab"), gzip("cd\n")].concat()), "abcd\n");
         assert_eq!(text([zstd("ab"), zstd("cd\n")].concat()), "abcd\n");
-        assert_eq!(text(b"(\xb5".map(|_| b'x').to_vec()), "xx");
-        assert_eq!(text(b"abc".to_vec()), "abc");
+        assert_eq!(text(b"(".to_vec()), "(");
+        assert_eq!(text(b"(abc".to_vec()), "(abc");
     }
 
     #[test]

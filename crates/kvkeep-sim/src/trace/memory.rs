@@ -37,23 +37,36 @@ impl Trace {
     /// Those of `source`.
     pub fn read<S: Source + ?Sized>(source: &mut S) -> Result<Trace, S::Error> {
         let mut trace = Trace { block_size: source.block_size(), ..Trace::default() };
-        let mut dense: AHashMap<u64, u32> = AHashMap::new();
+        let mut numbers = AHashMap::new();
         let mut request = Request::default();
         while source.read_next(&mut request)? {
-            for &id in &request.blocks {
-                let next = dense.len() as u32;
-                trace.blocks.push(*dense.entry(id).or_insert(next));
-            }
-            trace.entries.push(Entry {
-                time_ms: request.time_ms,
-                input_tokens: request.input_tokens,
-                category: request.category.unwrap_or(0),
-                turn: request.turn,
-                end: trace.blocks.len(),
-            });
+            trace.push(&request, &mut numbers);
         }
-        trace.distinct = dense.len() as u32;
         Ok(trace)
+    }
+
+    /// A trace of these requests, with blocks of `block_size` tokens.
+    #[must_use]
+    pub fn new<'a>(block_size: u32, requests: impl IntoIterator<Item = &'a Request>) -> Trace {
+        let mut trace = Trace { block_size, ..Trace::default() };
+        let mut numbers = AHashMap::new();
+        requests.into_iter().for_each(|request| trace.push(request, &mut numbers));
+        trace
+    }
+
+    fn push(&mut self, request: &Request, numbers: &mut AHashMap<u64, u32>) {
+        for &id in &request.blocks {
+            let next = numbers.len() as u32;
+            self.blocks.push(*numbers.entry(id).or_insert(next));
+        }
+        self.entries.push(Entry {
+            time_ms: request.time_ms,
+            input_tokens: request.input_tokens,
+            category: request.category.unwrap_or(0),
+            turn: request.turn,
+            end: self.blocks.len(),
+        });
+        self.distinct = numbers.len() as u32;
     }
 
     /// Tokens per block.

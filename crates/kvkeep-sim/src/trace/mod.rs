@@ -1,5 +1,6 @@
 //! Requests of a trace: read one at a time ([`Source`]), or held in memory ([`Trace`]).
 
+mod agentic;
 mod error;
 mod input;
 mod lines;
@@ -7,6 +8,7 @@ mod memory;
 mod mooncake;
 mod request;
 
+pub use agentic::{Agentic, DEFAULT_USERS};
 pub use error::{LineProblem, TraceError};
 pub use input::Input;
 pub use memory::{Entry, Trace};

@@ -1,4 +1,4 @@
-//! SplitMix64, the generator of the built-in workload.
+//! SplitMix64, the generator of made-up workloads.
 //!
 //! Written down here rather than taken from a crate because a seed has to name the same
 //! workload for ever: crates for random numbers keep the right to change their sampling.
@@ -9,18 +9,18 @@
 use std::ops::RangeInclusive;
 
 /// A stream of random numbers, given by its seed.
-pub(crate) struct SplitMix64 {
+pub struct SplitMix64 {
     state: u64,
 }
 
 impl SplitMix64 {
     /// The stream of `seed`. Every seed is as good as any other.
-    pub(crate) const fn new(seed: u64) -> Self {
+    pub const fn new(seed: u64) -> Self {
         Self { state: seed }
     }
 
     /// 64 random bits.
-    pub(crate) const fn next_u64(&mut self) -> u64 {
+    pub const fn next_u64(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -30,17 +30,18 @@ impl SplitMix64 {
 
     /// A number from `0..limit`, `limit` above 0. Scales 32 random bits; the bias, at most
     /// `limit / 2^32`, does not matter to a workload.
-    pub(crate) fn below(&mut self, limit: u32) -> u32 {
+    pub fn below(&mut self, limit: u32) -> u32 {
         (((self.next_u64() >> 32) * u64::from(limit)) >> 32) as u32
     }
 
-    /// A number from `range`, both ends included.
-    pub(crate) fn within(&mut self, range: &RangeInclusive<u32>) -> u32 {
-        range.start() + self.below(range.end() - range.start() + 1)
+    /// A number from `range`, both ends included; its start where it is empty.
+    pub fn within(&mut self, range: &RangeInclusive<u32>) -> u32 {
+        let numbers = u64::from(range.end().saturating_sub(*range.start())) + 1;
+        range.start() + (((self.next_u64() >> 32) * numbers) >> 32) as u32
     }
 
     /// True in `percent` of 100 draws.
-    pub(crate) fn chance(&mut self, percent: u32) -> bool {
+    pub fn chance(&mut self, percent: u32) -> bool {
         self.below(100) < percent
     }
 }
@@ -71,6 +72,7 @@ mod tests {
         }
         assert!(seen.iter().all(|&count| (60..=140).contains(&count)), "{seen:?}");
         assert_eq!(random.within(&(7..=7)), 7);
+        assert!((0..64).any(|_| random.within(&(0..=u32::MAX)) > u32::MAX / 2));
         assert!(!random.chance(0));
         assert!(random.chance(100));
     }
