@@ -69,7 +69,8 @@ impl EvictionPolicy for Lirs {
     fn hit(&mut self, blocks: &[BlockId], _: &Access) {
         // The deepest is the oldest.
         for &block in blocks.iter().rev() {
-            let low = self.segments.segment(block) == LOW || self.in_stack(self.uses.recency(block));
+            let low =
+                self.segments.segment(block) == LOW || self.in_stack(self.uses.recency(block));
             self.uses.hit(&[block]);
             self.segments.renew(block, if low { LOW } else { HIGH });
         }

@@ -87,7 +87,8 @@ impl EvictionPolicy for S3Fifo {
     fn victim(&mut self) -> Option<BlockId> {
         loop {
             let (small, main) = (self.small.first(), self.main.first());
-            let block = if self.num_small > self.max_small { small.or(main) } else { main.or(small) }?;
+            let block =
+                if self.num_small > self.max_small { small.or(main) } else { main.or(small) }?;
             let Block { count, small, .. } = self.blocks[block.index()];
             match (small, count) {
                 (_, 0) => return Some(block),
@@ -134,10 +135,12 @@ mod tests {
         assert_eq!(script.evict(), 0);
         script.request(&[0]);
         assert!(!script.policy.blocks[0].small);
-        (0..2).for_each(|_| script.request(&[0])); // passed twice by the clock
+        assert_eq!(script.evict(), 1);
+        script.request(&[1]);
+        assert!(!script.policy.blocks[1].small);
+        (0..2).for_each(|_| script.request(&[0])); // goes round twice
         script.request(&[3]);
-        script.request(&[3]);
-        // 1 and 2 leave the small queue; 3 goes round once in the main queue, 0 twice.
-        assert_eq!(script.evict_all(), [1, 2, 3, 0]);
+        // 2 and 3 are one too many in the small queue. Then 1, 0 after two rounds, and 3.
+        assert_eq!(script.evict_all(), [2, 1, 0, 3]);
     }
 }
