@@ -9,6 +9,7 @@
 
 mod accesses;
 mod curve;
+mod fixed;
 mod opt;
 mod recency;
 mod replay;

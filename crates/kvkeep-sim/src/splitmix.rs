@@ -28,6 +28,11 @@ impl SplitMix64 {
         z ^ (z >> 31)
     }
 
+    /// 32 random bits.
+    pub const fn next_u32(&mut self) -> u32 {
+        (self.next_u64() >> 32) as u32
+    }
+
     /// A number from `0..limit`, `limit` above 0. Scales 32 random bits; the bias, at most
     /// `limit / 2^32`, does not matter to a workload.
     pub fn below(&mut self, limit: u32) -> u32 {

@@ -121,6 +121,10 @@ impl Agentic {
             agentic.users.push(None);
             agentic.start_session(user, user as u64, start_ms)?;
         }
+        if agentic.waiting.is_empty() {
+            let name = agentic.sessions[0].display().to_string();
+            return Err(TraceError::NoRequests { name });
+        }
         Ok(agentic)
     }
 
@@ -390,6 +394,7 @@ mod tests {
         assert!(inner(r#"{"t": -1, "in": 1}"#).starts_with("s: requests[0].requests[0].t: "));
         assert!(inner(r#"{"t": 0, "in": 4, "hash_ids": [549755813888]}"#).contains("below 2^39"));
         assert!(message("{\n\"block_size\": 4,\n}").starts_with("s:3: "));
+        assert_eq!(message(r#"{"block_size": 4, "requests": []}"#), "s: the trace has no requests");
         assert!(message(r#"{"block_size": 0, "requests": []}"#).contains("found 0"));
     }
 }

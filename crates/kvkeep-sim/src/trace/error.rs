@@ -1,6 +1,6 @@
 //! Why a trace cannot be read: what is wrong, in which file and line, and what to do.
 
-use super::lines::MAX_LINE_BYTES;
+use super::{Format, lines::MAX_LINE_BYTES};
 use std::{fmt, io};
 
 /// Why a trace gave no further request.
@@ -58,7 +58,8 @@ impl fmt::Display for TraceError {
             Self::UnknownFormat { name } => write!(
                 f,
                 "{name}: the format cannot be told from its beginning; name it with \
-                 --trace-format"
+                 --trace-format ({})",
+                Format::ALL.map(Format::name).join(", ")
             ),
             Self::Unsuitable { name, why } => write!(f, "{name}: {why}"),
             Self::Line { name, line, problem } => write!(f, "{name}:{line}: {problem}"),

@@ -74,8 +74,9 @@ impl Lines {
         Ok(to_ms)
     }
 
-    pub(super) fn name(&self) -> &str {
-        self.input.name()
+    /// Where time is.
+    pub(super) fn last_ms(&self) -> u64 {
+        self.last_ms
     }
 
     pub(super) fn fraction_read(&self) -> Option<f64> {
