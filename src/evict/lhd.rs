@@ -16,6 +16,7 @@ const STEPS: usize = 1 << STEP_BITS;
 const AGES: usize = 24 * STEPS;
 /// What counts keep when densities are learned again, and the fewest events in between.
 const DECAY: f64 = 0.9;
+const PRIOR_WEIGHT: f64 = 0.01;
 const MIN_EVENTS: usize = 1024;
 
 /// Least hit density (Beckmann, Chen and Cidon, NSDI 2018): how often blocks of a class are
@@ -60,20 +61,20 @@ fn width(step: usize) -> f64 {
 impl Class {
     /// Before anything is learned: LRU, and more uses are better.
     fn new(class: usize) -> Self {
-        let density = std::array::from_fn(|step| (1 << class) as f64 / (step + 1) as f64);
+        let density = std::array::from_fn(|step| f64::from(1 << class) / (step + 1) as f64);
         Class { hits: [0.0; AGES], evictions: [0.0; AGES], density }
     }
 
-    /// From the largest age down: hits to come over residence to come.
-    fn learn(&mut self) {
+    /// From the largest age down: hits to come over residence to come. What is not known of
+    /// a class, `all` classes say with little weight; what was never seen has no hits to come.
+    fn learn(&mut self, all: &Class) {
         let (mut hits, mut events, mut residence) = (0.0, 0.0, 0.0);
         for step in (0..AGES).rev() {
-            hits += self.hits[step];
-            events += self.hits[step] + self.evictions[step];
+            let hits_here = self.hits[step] + PRIOR_WEIGHT * all.hits[step];
+            hits += hits_here;
+            events += hits_here + self.evictions[step] + PRIOR_WEIGHT * all.evictions[step];
             residence += events * width(step);
-            if events > 0.5 {
-                self.density[step] = hits / residence;
-            }
+            self.density[step] = if events > 0.0 { hits / residence } else { 0.0 };
             self.hits[step] *= DECAY;
             self.evictions[step] *= DECAY;
         }
@@ -89,7 +90,14 @@ impl Lhd {
         self.events += 1;
         if self.events == self.max_events {
             self.events = 0;
-            self.classes.iter_mut().for_each(Class::learn);
+            let mut all = Class::new(0);
+            for class in &self.classes {
+                (0..AGES).for_each(|step| {
+                    all.hits[step] += class.hits[step];
+                    all.evictions[step] += class.evictions[step];
+                });
+            }
+            self.classes.iter_mut().for_each(|class| class.learn(&all));
         }
     }
 }
@@ -178,7 +186,7 @@ mod tests {
         let mut class = Class::new(0);
         class.hits[1] = 3.0;
         class.evictions[3] = 1.0;
-        class.learn();
+        class.learn(&Class::new(0));
         // Age 3: no hits. Age 2: none in 2 requests. Age 1: 3 in 1 + 1 + 4. Age 0: 3 in 10.
         assert_eq!(class.density[..4], [3.0 / 10.0, 3.0 / 6.0, 0.0, 0.0]);
         assert_eq!(class.hits[1], 3.0 * DECAY);
@@ -196,8 +204,9 @@ mod tests {
                 script.remove(id);
             }
         }
+        script.request(&[0]);
         script.request(&[4]);
-        // LRU would take 0.
+        // LRU would take 0, but its next use is near.
         assert_eq!(script.evict(), 4);
     }
 }

@@ -4,12 +4,14 @@ use super::history::History;
 use super::{Access, CandidateHeap, EvictionPolicy, Inserted};
 use crate::BlockId;
 
-/// Part of the pool for new blocks, in percent, and the largest count; as in the paper.
+/// Part of the pool for new blocks, in percent; hits that lead from there to the main queue;
+/// and the largest count of hits. All as in the paper.
 const SMALL_PERCENT: usize = 10;
+const MIN_COUNT: u8 = 2;
 const MAX_COUNT: u8 = 3;
 
 /// S3-FIFO (Yang et al., *FIFO queues are all you need for cache eviction*, SOSP 2023): new
-/// blocks enter a small FIFO queue, a tenth of the pool. At its end those that were used
+/// blocks enter a small FIFO queue, a tenth of the pool. At its end those that were hit twice
 /// move to the main queue, the others are evicted and remembered; what comes back enters
 /// the main queue. That one is a CLOCK with counts up to 3.
 ///
@@ -91,7 +93,7 @@ impl EvictionPolicy for S3Fifo {
                 if self.num_small > self.max_small { small.or(main) } else { main.or(small) }?;
             let Block { count, small, .. } = self.blocks[block.index()];
             match (small, count) {
-                (_, 0) => return Some(block),
+                (true, 0..MIN_COUNT) | (false, 0) => return Some(block),
                 (true, _) => self.move_to_main(block, 0),
                 (false, _) => self.move_to_main(block, count - 1),
             }
@@ -120,10 +122,12 @@ mod tests {
     use crate::evict::script::Script;
 
     #[test]
-    fn the_small_queue_lets_through_what_was_used() {
+    fn the_small_queue_lets_through_what_was_hit_twice() {
         let mut script = Script::new(S3Fifo::default(), 10); // 1 in the small queue
         (0..4).for_each(|id| script.request(&[id]));
         script.request(&[0]);
+        script.request(&[0]);
+        script.request(&[1]); // once is not enough
         // 0 moves to the main queue, 1 and 2 go. Then 3 alone is not too many: 0 goes.
         assert_eq!(script.evict_all(), [1, 2, 0, 3]);
     }

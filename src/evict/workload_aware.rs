@@ -10,9 +10,11 @@ use std::collections::BTreeSet;
 const CATEGORIES: usize = 16;
 const TURNS: usize = 16;
 /// Evicted blocks that it remembers, in pools.
-const REMEMBERED: usize = 4;
-/// Releases of a class after which old ones count half.
-const FADING: f64 = 4096.0;
+const REMEMBERED: usize = 8;
+/// Uses of a class after which old ones count half.
+const FADING: f64 = 65_536.0;
+/// Content that came back is not of the request that computed it again.
+const NOBODY: u64 = u64::MAX;
 /// Weight of the age of the last victim in the usual age.
 const AGE_SMOOTHING: f64 = 1.0 / 256.0;
 
@@ -22,14 +24,14 @@ const AGE_SMOOTHING: f64 = 1.0 / 256.0;
 ///
 /// For each queue it learns the share of blocks that are used again at all, and how long
 /// that takes, fitted by an exponential distribution; uses that come after the eviction
-/// count, as far as it remembers them (four pools). Time counts requests. A caller that
-/// knows it says category and turn ([`describe`](crate::BlockManager::describe)); otherwise
-/// the turn is one more than that of the block which the request's first new block
-/// continues. A block keeps the class it was computed in.
+/// count, as far as it remembers them (eight pools). Time counts requests. A block is in the
+/// class of the last request that used it. A caller that knows it says category and turn
+/// ([`describe`](crate::BlockManager::describe)); otherwise a request's turn is one more than
+/// the turn that brought the deepest block which it did not bring itself.
 ///
 /// *Cost*: O(log n), and one comparison per class in use at each eviction, 256 at most; 64
-/// bytes per block, about 30 for a candidate, and about 220 for what it remembers. *Not for* traffic whose turns and
-/// categories behave alike: then it is LRU with noise.
+/// bytes per block, about 30 for a candidate, and about 450 for what it remembers. *Not for*
+/// traffic whose turns and categories behave alike: then it is LRU with noise.
 #[derive(Clone, Debug, Default)]
 pub struct WorkloadAware {
     uses: Uses,
@@ -44,14 +46,18 @@ pub struct WorkloadAware {
 #[derive(Clone, Copy, Debug, Default)]
 struct Block {
     key: u64,
-    /// The request that computed it.
-    request: u64,
+    /// The request that brought its content; `NOBODY` for content that came back.
+    brought_by: u64,
+    /// The turn of the request that brought it.
+    turn: u32,
+    /// Of the last request that used it and has ended.
     class: u8,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Evicted {
     class: u8,
+    turn: u32,
     last: u64,
 }
 
@@ -92,20 +98,18 @@ impl Class {
 }
 
 impl WorkloadAware {
-    /// The class of a block that is computed now.
-    fn classify(&self, inserted: &Inserted, access: &Access) -> u8 {
-        let turn =
-            access.turn.map_or_else(|| self.derived_turn(inserted, access), |turn| turn as usize);
+    /// The class of what a request used, by its deepest block.
+    fn classify(&self, deepest: BlockId, access: &Access) -> u8 {
+        let turn = access.turn.unwrap_or_else(|| self.turn_after(deepest, access));
         let category = usize::from(access.category).min(CATEGORIES - 1);
-        (category * TURNS + turn.min(TURNS - 1)) as u8
+        (category * TURNS + (turn as usize).min(TURNS - 1)) as u8
     }
 
-    fn derived_turn(&self, inserted: &Inserted, access: &Access) -> usize {
-        inserted.parent.map_or(0, |parent| {
-            let parent = &self.blocks[parent.index()];
-            let turn = usize::from(parent.class) % TURNS;
-            turn + usize::from(parent.request != access.request)
-        })
+    /// The turn of a request that continues `block`: one more than the turn that brought it,
+    /// unless the request did so itself.
+    fn turn_after(&self, block: BlockId, access: &Access) -> u32 {
+        let Block { turn, brought_by, .. } = self.blocks[block.index()];
+        turn.saturating_add(u32::from(brought_by != access.request))
     }
 
     fn class(&mut self, block: BlockId) -> &mut Class {
@@ -116,6 +120,7 @@ impl WorkloadAware {
 impl EvictionPolicy for WorkloadAware {
     fn init(&mut self, num_blocks: usize) {
         self.uses = Uses::new(num_blocks);
+        self.classes = vec![Class::default()];
         self.blocks = vec![Block::default(); num_blocks];
         self.history = History::new(num_blocks.saturating_mul(REMEMBERED));
     }
@@ -123,30 +128,37 @@ impl EvictionPolicy for WorkloadAware {
     fn hit(&mut self, blocks: &[BlockId], _: &Access) {
         for &block in blocks {
             let interval = self.uses.age(block);
-            let class = self.class(block);
-            class.use_again(interval);
-            class.use_once();
+            self.class(block).use_again(interval);
         }
         self.uses.hit(blocks);
     }
 
     fn insert(&mut self, block: BlockId, inserted: &Inserted, access: &Access) {
-        let class = self.classify(inserted, access);
-        let needed = usize::from(class) + 1;
-        if self.classes.len() < needed {
-            self.classes.resize_with(needed, Class::default);
-        }
-        if let Some(evicted) = self.history.take(inserted.key) {
-            let interval = self.uses.now().saturating_sub(evicted.last);
-            self.classes[usize::from(evicted.class)].use_again(interval);
-        }
-        self.classes[usize::from(class)].use_once();
-        self.blocks[block.index()] = Block { key: inserted.key, request: access.request, class };
+        let (turn, brought_by) = match self.history.take(inserted.key) {
+            Some(Evicted { class, turn, last }) => {
+                let interval = self.uses.now().saturating_sub(last);
+                self.classes[usize::from(class)].use_again(interval);
+                (turn, NOBODY)
+            }
+            None => {
+                let continued = inserted.parent.map(|parent| self.turn_after(parent, access));
+                (access.turn.or(continued).unwrap_or(0), access.request)
+            }
+        };
+        self.blocks[block.index()] = Block { key: inserted.key, brought_by, turn, class: 0 };
         self.uses.insert(block, inserted);
     }
 
-    fn finish(&mut self, chain: &[BlockId], _: &Access) {
+    fn finish(&mut self, chain: &[BlockId], access: &Access) {
         self.uses.finish(chain);
+        let Some(&deepest) = chain.last() else { return };
+        let class = self.classify(deepest, access);
+        let seen = self.classes.len().max(usize::from(class) + 1);
+        self.classes.resize_with(seen, Class::default);
+        for &block in chain {
+            self.blocks[block.index()].class = class;
+            self.classes[usize::from(class)].use_once();
+        }
     }
 
     fn offer(&mut self, block: BlockId) {
@@ -173,8 +185,8 @@ impl EvictionPolicy for WorkloadAware {
 
     fn remove(&mut self, block: BlockId) {
         self.retract(block);
-        let Block { key, class, .. } = self.blocks[block.index()];
-        self.history.insert(key, Evicted { class, last: self.uses.last(block) });
+        let Block { key, class, turn, .. } = self.blocks[block.index()];
+        self.history.insert(key, Evicted { class, turn, last: self.uses.last(block) });
         self.life += AGE_SMOOTHING * (self.uses.age(block) as f64 - self.life);
     }
 
@@ -188,10 +200,6 @@ mod tests {
     use super::*;
     use crate::evict::script::Script;
 
-    fn turn(script: &Script<WorkloadAware>, id: usize) -> usize {
-        usize::from(script.policy.blocks[id].class) % TURNS
-    }
-
     #[test]
     fn turns_are_derived_from_what_new_blocks_continue() {
         let mut script = Script::new(WorkloadAware::default(), 8);
@@ -200,8 +208,22 @@ mod tests {
         script.request(&[0, 4]); // another conversation behind 0: turn 1
         script.describe(&[0, 1, 2, 3, 5], 0, Some(7)); // said
         script.describe(&[6], 2, Some(99)); // clamped
-        assert_eq!([0, 1, 2, 3, 4, 5, 6].map(|id| turn(&script, id)), [0, 0, 1, 1, 1, 7, 15]);
-        assert_eq!(script.policy.blocks[6].class, 2 * 16 + 15);
+        let turns = script.policy.blocks.iter().map(|block| block.turn);
+        assert_eq!(turns.collect::<Vec<_>>(), [0, 0, 1, 1, 1, 7, 99, 0]);
+        let classes = script.policy.blocks.iter().map(|block| block.class);
+        assert_eq!(classes.collect::<Vec<_>>(), [7, 7, 7, 7, 1, 7, 2 * 16 + 15, 0]);
+    }
+
+    #[test]
+    fn conversations_that_come_back_go_on_with_their_turns() {
+        let mut script = Script::new(WorkloadAware::default(), 8);
+        script.request(&[0, 1]); // turn 0
+        script.request(&[0, 1, 2]); // turn 1
+        script.evict_all();
+        script.request(&[0, 1, 2, 3]); // turn 2
+        assert_eq!([0, 1, 2, 3].map(|id| script.policy.blocks[id].turn), [0, 0, 1, 2]);
+        script.request(&[0, 1, 2, 3]); // again: counts as turn 3
+        assert_eq!([0, 1, 2, 3].map(|id| script.policy.blocks[id].class), [3; 4]);
     }
 
     #[test]
@@ -226,8 +248,11 @@ mod tests {
             script.request(&[0]);
             script.remove(0);
         }
-        let class = &script.policy.classes[0];
-        assert_eq!((class.uses, class.reuses, class.intervals), (10.0, 9.0, 9.0));
+        // Turn 0 was one use, which the first repetition showed to be reused; all others
+        // count as turn 1.
+        let counts = |class: &Class| (class.uses, class.reuses, class.intervals);
+        assert_eq!(counts(&script.policy.classes[0]), (1.0, 1.0, 1.0));
+        assert_eq!(counts(&script.policy.classes[1]), (9.0, 8.0, 8.0));
     }
 
     #[test]

@@ -46,9 +46,9 @@ pub(crate) struct Args {
     format: Format,
     // Last, since the headings of their flags would run on.
     #[command(flatten)]
-    reading: TraceOptions,
-    #[command(flatten)]
     pool: PoolArgs,
+    #[command(flatten)]
+    reading: TraceOptions,
 }
 
 /// Eviction policies of the library.

@@ -18,8 +18,8 @@ Examples:
 Exit codes: 0 done; 1 the output could not be written; 2 flags or trace make no
 sense.";
 
-/// For `--help`: the formats as well.
-pub(super) const LONG: &str = "\
+/// The formats, and what the verbs do exactly.
+const DEFINITIONS: &str = "\
 Formats, told by the beginning of the text (--trace-format overrides). All may
 be compressed with gzip or Zstandard. Prompts are known by ids of their blocks:
 equal ids are equal prompts up to there. Times must not go back, but in dynamo
@@ -56,20 +56,9 @@ sample:
 
 generate:
   A seed names the same trace on every machine; lengths and times do not depend
-  on the block size.
+  on the block size.";
 
-Examples:
-  What is in a trace:
-    kvkeep trace info conversation_trace.jsonl
-
-  64 users of coding agents, as one trace:
-    kvkeep trace convert sessions/ --users 64 -o agents.jsonl.zst
-
-  A tenth of the conversations, replayed:
-    kvkeep trace sample trace.jsonl.gz --fraction 0.1 | kvkeep simulate -
-
-  A made-up trace:
-    kvkeep trace generate --requests 100000 --turns 8 -o made-up.jsonl.gz
-
-Exit codes: 0 done; 1 the output could not be written; 2 flags or trace make no
-sense.";
+/// For `--help`.
+pub(super) fn long() -> String {
+    format!("{DEFINITIONS}\n\n{EXAMPLES}")
+}

@@ -12,7 +12,7 @@ use std::io::{BufRead, Read};
 pub(super) const MAX_LINE_BYTES: u64 = 64 << 20;
 
 /// The largest block of a trace, tokens.
-const MAX_BLOCK_SIZE: u32 = 65_536;
+pub(super) const MAX_BLOCK_SIZE: u32 = 65_536;
 
 /// Reads lines, and knows where it is.
 pub(super) struct Lines {

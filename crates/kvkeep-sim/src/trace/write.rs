@@ -3,7 +3,7 @@
 //! Blocks can be made coarser: an id names everything before it, so the last of each k ids
 //! names the k blocks. They cannot be made finer: what is inside a block is not known.
 
-use super::{MOONCAKE_BLOCK_SIZE, Request};
+use super::{MOONCAKE_BLOCK_SIZE, Request, lines::MAX_BLOCK_SIZE};
 use serde::Serialize;
 use std::{
     fmt,
@@ -54,11 +54,14 @@ impl<W: Write> Writer<W> {
     /// Writes requests that have ids of `from` tokens with ids of `block_size` tokens.
     ///
     /// # Errors
-    /// `block_size` is not a multiple of `from`.
+    /// `block_size` is not a multiple of `from`, or above 65,536, which nobody reads.
     pub fn new(to: W, from: u32, block_size: NonZeroU32) -> Result<Self, BlockSizeError> {
         let block_size = block_size.get();
         if from == 0 || !block_size.is_multiple_of(from) {
-            return Err(BlockSizeError { from, to: block_size });
+            return Err(BlockSizeError::NotAMultiple { from, to: block_size });
+        }
+        if block_size > MAX_BLOCK_SIZE {
+            return Err(BlockSizeError::TooLarge { to: block_size });
         }
         Ok(Self { to, step: (block_size / from) as usize, block_size })
     }
@@ -90,19 +93,33 @@ impl<W: Write> Writer<W> {
 
 /// Why ids cannot be converted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BlockSizeError {
-    from: u32,
-    to: u32,
+pub enum BlockSizeError {
+    /// New blocks would end inside of old ones.
+    NotAMultiple {
+        /// Tokens per id of the source.
+        from: u32,
+        /// Tokens per id that were asked for.
+        to: u32,
+    },
+    /// Beyond what is read back.
+    TooLarge {
+        /// Tokens per id that were asked for.
+        to: u32,
+    },
 }
 
 impl fmt::Display for BlockSizeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { from, to } = self;
-        write!(
-            f,
-            "ids of {from} tokens cannot become ids of {to}: the trace does not say what is inside \
-             of its blocks; choose a multiple of {from}"
-        )
+        match self {
+            Self::NotAMultiple { from, to } => write!(
+                f,
+                "ids of {from} tokens cannot become ids of {to}: the trace does not say what is \
+                 inside of its blocks; choose a multiple of {from}"
+            ),
+            Self::TooLarge { to } => {
+                write!(f, "ids of {to} tokens are too large; choose at most {MAX_BLOCK_SIZE}")
+            }
+        }
     }
 }
 
@@ -266,10 +283,11 @@ mod tests {
 
     #[test]
     fn finer_and_odd_sizes_are_refused() {
-        for to in [8, 24] {
+        let cases = [(8, "a multiple of 16"), (24, "a multiple of 16"), (1 << 17, "at most 65536")];
+        for (to, hint) in cases {
             let error = Writer::new(Vec::new(), 16, NonZeroU32::new(to).unwrap());
             let message = error.map(|_| ()).unwrap_err().to_string();
-            assert!(message.contains("choose a multiple of 16"), "{message}");
+            assert!(message.contains(hint), "{message}");
         }
     }
 }
