@@ -49,7 +49,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Plan(args) => plan::run(*args),
         Command::Simulate(args) => simulate::run(*args),
-        Command::Sweep(args) => sweep::run(*args),
+        Command::Sweep(args) => sweep::run(&args),
         Command::Trace(args) => trace::run(*args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

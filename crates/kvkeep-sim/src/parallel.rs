@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 
 /// Runs `job` for each of `jobs`; threads take them in this order, so long ones belong first.
 /// The results do not depend on the number of threads. `done` is told how many are ready.
@@ -26,7 +26,7 @@ pub(crate) fn map<J: Sync, R: Send>(
     let mut results: Vec<(usize, R)> = thread::scope(|scope| {
         let threads = threads.get().min(jobs.len());
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let results = workers.into_iter().map(|worker| worker.join());
+        let results = workers.into_iter().map(ScopedJoinHandle::join);
         results.flat_map(|result| result.unwrap_or_else(|panic| resume_unwind(panic))).collect()
     });
     results.sort_unstable_by_key(|(at, _)| *at);

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use support::{prompts, trace, trace_of};
 
 fn threads(threads: usize) -> NonZeroUsize {
-    NonZeroUsize::new(threads).unwrap()
+    NonZeroUsize::new(threads).expect("at least one thread")
 }
 
 /// Two blocks each; ids are prefixes, so all eight blocks but `ab` (twice) are different.

@@ -77,7 +77,7 @@ mod tests {
             ..BudgetArgs::default()
         };
         let memory = Memory::new(&args, 16).unwrap();
-        assert_eq!((memory.bytes_per_block, memory.deployment), (16 * 112 << 10, None));
+        assert_eq!((memory.bytes_per_block, memory.deployment), ((16 * 112) << 10, None));
         let args = BudgetArgs { kv_cache_memory_bytes: vec![1 << 30], ..args };
         // Ten of 28 layers on the fullest stage: 640 KiB a block.
         assert_eq!(Memory::new(&args, 16).unwrap().deployment, Some(1_638));

@@ -108,8 +108,8 @@ fn rule(name: &str) -> Result<Rule, &'static str> {
 }
 
 /// Sweeps and prints.
-pub(crate) fn run(args: Args) -> ExitCode {
-    match answer(&args) {
+pub(crate) fn run(args: &Args) -> ExitCode {
+    match answer(args) {
         Ok(answer) => output::print(answer.as_bytes()),
         Err(error) => {
             eprintln!("error: {error}");
@@ -202,11 +202,11 @@ fn sweep(args: &Args, trace: Named, memory: &Memory) -> Result<Report, Error> {
         }
     };
     let show_rows = |done, of| show("policies and sizes", done, of);
-    let rows = sweep.rows(&policies, &sizes, &show_rows).map_err(failed)?;
+    let rows = sweep.rows(&policies, &sizes, &show_rows).map_err(Error::Replay)?;
     let show_needed = |done, of| show("sizes needed", done, of);
-    let needed = sweep.needed(&policies, &SHARES, &rows, &show_needed).map_err(failed)?;
+    let needed = sweep.needed(&policies, &SHARES, &rows, &show_needed).map_err(Error::Replay)?;
     let lru = sizes.iter().map(|&blocks| Ok((blocks, sweep.hits(Policy::LRU, blocks)?)));
-    let lru = lru.collect::<Result<Vec<_>, ReplayError>>().map_err(failed)?;
+    let lru = lru.collect::<Result<Vec<_>, ReplayError>>().map_err(Error::Replay)?;
     Ok(Report {
         trace: name,
         requests: trace.len(),
@@ -225,10 +225,6 @@ fn sweep(args: &Args, trace: Named, memory: &Memory) -> Result<Report, Error> {
         lru_curve: report::lru_curve(sweep.curve(), &accesses, &sizes),
         command: command(),
     })
-}
-
-fn failed(error: ReplayError) -> Error {
-    Error::Input(error.to_string())
 }
 
 /// What was typed, to type again.
