@@ -32,7 +32,8 @@ use report::Report;
 use serde::Serialize;
 use source::Named;
 use std::{
-    fs,
+    fs::{self, OpenOptions},
+    io,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -133,13 +134,13 @@ fn answer(args: &Args) -> Result<String, Error> {
             Format::Json => json(&report),
         });
     }
+    [&args.html, &args.svg].into_iter().flatten().try_for_each(|path| try_to_write(path))?;
     let report = sweep(args, trace, &memory)?;
-    for (path, render) in
-        [(&args.html, html::page as fn(&Report) -> String), (&args.svg, chart::file)]
-    {
-        if let Some(path) = path {
-            write(path, &render(&report))?;
-        }
+    if let Some(path) = &args.html {
+        write(path, &html::page(&report))?;
+    }
+    if let Some(path) = &args.svg {
+        write(path, &chart::file(&report))?;
     }
     Ok(match args.format {
         Format::Table => text::render(&report),
@@ -154,9 +155,19 @@ fn json(report: &impl Serialize) -> String {
     json
 }
 
+/// Opens a file for writing and keeps what is in it: that it cannot be written is better known
+/// before the work than after it.
+fn try_to_write(path: &Path) -> Result<(), Error> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+    file.map(drop).map_err(|error| cannot_be_written(path, &error))
+}
+
 fn write(path: &Path, text: &str) -> Result<(), Error> {
-    let refused = |error| Error::Input(format!("{}: cannot be written: {error}", path.display()));
-    fs::write(path, text).map_err(refused)
+    fs::write(path, text).map_err(|error| cannot_be_written(path, &error))
+}
+
+fn cannot_be_written(path: &Path, error: &io::Error) -> Error {
+    Error::Input(format!("{}: cannot be written: {error}", path.display()))
 }
 
 /// Reads the whole trace.

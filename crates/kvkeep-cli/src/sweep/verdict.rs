@@ -100,8 +100,8 @@ fn verdict(blocks: u32, gib: f64, rates: [f64; 4], policy: Policy) -> Verdict {
         format!("change the policy to {policy} (+{} points over lru)", points(gain_over_lru))
     } else {
         format!(
-            "no swept policy gains a point over lru, though the optimum has {} more: say what \
-             will not be reused",
+            "no swept policy gains a point over lru, though the optimum has {} more: tell the \
+             cache what will not be reused",
             points(lru_gap)
         )
     };
