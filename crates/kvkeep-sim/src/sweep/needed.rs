@@ -40,17 +40,15 @@ impl Sweep<'_> {
             return Ok(Vec::new());
         }
         let policies = with_opt(policies);
-        let jobs: Vec<_> = policies
-            .iter()
-            .flat_map(|&policy| shares.iter().map(move |&at| (policy, at)))
-            .collect();
+        let jobs = policies.iter().flat_map(|&policy| shares.iter().map(move |&at| (policy, at)));
+        // OPT, which takes longest, comes first.
+        let jobs: Vec<_> = jobs.rev().collect();
         let done = |count| progress(count, jobs.len());
-        parallel::map(self.threads, &jobs, &done, |&(policy, share)| {
+        let needed = parallel::map(self.threads, &jobs, &done, |&(policy, share)| {
             let blocks = self.blocks_for(policy, share, rows)?;
             Ok(Needed { policy, share, blocks })
-        })
-        .into_iter()
-        .collect()
+        });
+        needed.into_iter().rev().collect()
     }
 
     fn blocks_for(&self, policy: Policy, share: f64, rows: &[Row]) -> Result<u32, ReplayError> {
