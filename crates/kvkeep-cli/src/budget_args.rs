@@ -113,8 +113,13 @@ impl BudgetArgs {
         Ok(plan.budget)
     }
 
-    /// Fills in the defaults and computes the budget.
-    pub(crate) fn plan(&self) -> Result<Plan, Error> {
+    /// Whether any memory is given, without which there is no budget.
+    pub(crate) fn has_memory(&self) -> bool {
+        !self.kv_cache_memory_bytes.is_empty() || !self.gpu_memory.is_empty()
+    }
+
+    /// The model and what a block takes, which need no memory.
+    pub(crate) fn layout(&self) -> Result<(ModelSpec, KvLayout), Error> {
         let name = self.model.as_deref().ok_or_else(|| {
             Error::Input(
                 "no model; budget flags need --model: a preset, a model id or a config.json"
@@ -122,12 +127,18 @@ impl BudgetArgs {
             )
         })?;
         let model = resolve_model(name)?;
-        let mut warnings = model.warnings.clone();
         let layout = KvLayout::builder(model.layers, model.attention, self.kv_dtype(&model)?)
             .block_size(self.block_size.unwrap_or(DEFAULT_BLOCK_SIZE))
             .tensor_parallel_size(self.tensor_parallel_size.unwrap_or(1))
             .pipeline_parallel_size(self.pipeline_parallel_size.unwrap_or(1))
             .build()?;
+        Ok((model, layout))
+    }
+
+    /// Fills in the defaults and computes the budget.
+    pub(crate) fn plan(&self) -> Result<Plan, Error> {
+        let (model, layout) = self.layout()?;
+        let mut warnings = model.warnings.clone();
         let memory = self.memory(&mut warnings)?;
         let budget = plan(&layout, &memory, self.max_model_len)?;
         Ok(Plan { budget, layout, model, warnings })

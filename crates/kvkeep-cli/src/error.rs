@@ -1,6 +1,7 @@
 //! What can go wrong in a subcommand, and its exit code.
 
 use kvkeep::budget::{LayoutError, PlanError};
+use kvkeep_sim::ReplayError;
 use std::fmt;
 use std::process::ExitCode;
 
@@ -13,6 +14,8 @@ pub(crate) enum Error {
     Layout(LayoutError),
     /// The budget cannot be computed, or does not fit.
     Plan(PlanError),
+    /// A cache cannot be simulated.
+    Replay(ReplayError),
 }
 
 impl Error {
@@ -31,9 +34,12 @@ impl fmt::Display for Error {
             Self::Input(message) => f.write_str(message),
             Self::Layout(error) => error.fmt(f),
             Self::Plan(error) => error.fmt(f),
+            Self::Replay(error) => error.fmt(f),
         }
     }
 }
+
+impl std::error::Error for Error {}
 
 impl From<LayoutError> for Error {
     fn from(error: LayoutError) -> Self {

@@ -1,15 +1,18 @@
-//! The `kvkeep` command: plan KV cache memory, simulate prefix caching, look at traces.
+//! The `kvkeep` command: plan KV cache memory, simulate prefix caching, choose
+//! policies and sizes, look at traces.
 //!
 //! One file per subcommand. Data goes to stdout, talk to stderr.
 
 mod budget_args;
 mod bytes;
+mod deployment;
 mod error;
 mod format;
 mod output;
 mod plan;
 mod progress;
 mod simulate;
+mod sweep;
 mod table;
 mod trace;
 mod trace_options;
@@ -31,6 +34,8 @@ enum Command {
     Plan(Box<plan::Args>),
     /// Replay a workload through the block manager and report its hit rate
     Simulate(Box<simulate::Args>),
+    /// Run a trace through eviction policies at many cache sizes: more memory, or a better policy?
+    Sweep(Box<sweep::Args>),
     /// Look at traces, convert, sample and make them up
     Trace(Box<trace::Args>),
     /// Print a shell completion script
@@ -44,6 +49,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Plan(args) => plan::run(*args),
         Command::Simulate(args) => simulate::run(*args),
+        Command::Sweep(args) => sweep::run(&args),
         Command::Trace(args) => trace::run(*args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

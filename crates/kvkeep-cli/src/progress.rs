@@ -34,7 +34,19 @@ impl Progress {
 
     /// Tells how many requests are done, and how much of the workload where that is known.
     pub(crate) fn update(&mut self, requests: u64, fraction: Option<f64>) {
-        if !self.is_terminal || !requests.is_multiple_of(REQUESTS_PER_LOOK) {
+        if !requests.is_multiple_of(REQUESTS_PER_LOOK) {
+            return;
+        }
+        let verb = self.verb;
+        self.say(|| {
+            let percent = fraction.map_or(String::new(), |part| format!(", {:.0} %", part * 100.0));
+            format!("{verb} {requests} requests{percent}")
+        });
+    }
+
+    /// Shows a line, unless the one before is too young.
+    pub(crate) fn say(&mut self, line: impl FnOnce() -> String) {
+        if !self.is_terminal {
             return;
         }
         let now = Instant::now();
@@ -43,9 +55,8 @@ impl Progress {
         }
         self.next_update = now + PERIOD;
         self.is_shown = true;
-        let percent = fraction.map_or(String::new(), |part| format!(", {:.0} %", part * 100.0));
         // Progress is a courtesy: that it cannot be written is no reason to stop.
-        let _ = write!(io::stderr(), "\r\x1b[K{} {requests} requests{percent}", self.verb);
+        let _ = write!(io::stderr(), "\r\x1b[K{}", line());
     }
 }
 

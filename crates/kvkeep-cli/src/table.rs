@@ -29,6 +29,16 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
+/// GiB with about three digits: `0.063`, `25.1`, `10,681`.
+pub(crate) fn gib(gib: f64) -> String {
+    match gib {
+        0.0..0.1 => format!("{gib:.3}"),
+        0.1..10.0 => format!("{gib:.2}"),
+        10.0..1_000.0 => format!("{gib:.1}"),
+        _ => grouped(gib.round() as u64),
+    }
+}
+
 /// Seconds as a length of time that reads well.
 pub(crate) fn time_span(seconds: f64) -> String {
     match seconds {
@@ -51,6 +61,8 @@ mod tests {
         let groups = [0, 7, 999, 1_000, 12_881, 206_096, 1_234_567].map(grouped);
         assert_eq!(groups, ["0", "7", "999", "1,000", "12,881", "206,096", "1,234,567"]);
         assert_eq!(grouped(u64::MAX), "18,446,744,073,709,551,615");
+        let sizes = [0.0, 0.0625, 0.25, 25.125, 999.0, 10_681.2].map(gib);
+        assert_eq!(sizes, ["0.000", "0.062", "0.25", "25.1", "999.0", "10,681"]);
         assert_eq!(percent(Some(0.045_926)), "4.59 %");
         assert_eq!(percent(Some(1.0)), "100.00 %");
         assert_eq!(percent(None), "n/a");

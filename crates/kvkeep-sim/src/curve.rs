@@ -10,12 +10,15 @@
 
 use crate::accesses::Accesses;
 use crate::recency::RecencyStack;
+use crate::replay::Hits;
 
 /// What LRU hits at every size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LruCurve {
     /// Blocks hit in a cache of `index` blocks, in the rule's unit.
     hits: Vec<u64>,
+    /// Blocks that such a cache has to take in: those that it did not hold.
+    taken_in: Vec<u64>,
     total: u64,
     exact_from: u32,
 }
@@ -25,23 +28,29 @@ impl LruCurve {
     #[must_use]
     pub fn new(accesses: &Accesses) -> LruCurve {
         let mut stack = RecencyStack::new(accesses.distinct_blocks());
-        let mut at_distance = vec![0_u64; accesses.distinct_blocks() as usize + 1];
+        let mut at_distance = vec![(0_u64, 0_u64); accesses.distinct_blocks() as usize + 1];
+        let mut uses = 0;
         for access in accesses.iter() {
-            for distance in stack.distances(&access.blocks[..access.hittable as usize]) {
-                at_distance[distance as usize] += 1;
+            for (depth, distance) in (0..).zip(stack.distances(access.blocks)) {
+                let (hits, found) = &mut at_distance[distance as usize];
+                *hits += u64::from(depth < access.hittable);
+                *found += 1;
             }
             stack.push(access.blocks);
+            uses += access.blocks.len() as u64;
         }
-        let mut blocks = 0;
-        let hits = at_distance
+        let (mut hits, mut found) = (0, 0);
+        let (hits, taken_in) = at_distance
             .iter()
-            .map(|count| {
-                blocks += count;
-                accesses.weight_of_hit(blocks)
+            .map(|at| {
+                hits += at.0;
+                found += at.1;
+                (accesses.weight_of_hit(hits), uses - found)
             })
-            .collect();
+            .unzip();
         LruCurve {
             hits,
+            taken_in,
             total: accesses.total_weight(),
             exact_from: accesses.longest_request() + 1,
         }
@@ -50,8 +59,25 @@ impl LruCurve {
     /// What a cache of `blocks` blocks hits, in the rule's unit.
     #[must_use]
     pub fn hit(&self, blocks: u32) -> u64 {
-        let at = (blocks as usize).min(self.hits.len() - 1);
-        self.hits[at]
+        self.hits[self.at(blocks)]
+    }
+
+    /// All that a replay says about a cache of `blocks` blocks, where the curve is exact.
+    #[must_use]
+    pub fn hits(&self, blocks: u32) -> Hits {
+        let taken_in = self.taken_in[self.at(blocks)];
+        Hits {
+            hit: self.hit(blocks),
+            total: self.total,
+            rejected: 0,
+            // What was taken in and did not find a free block.
+            evicted: taken_in.saturating_sub(u64::from(blocks)),
+        }
+    }
+
+    /// Larger caches than the working set are all alike.
+    fn at(&self, blocks: u32) -> usize {
+        (blocks as usize).min(self.hits.len() - 1)
     }
 
     /// The hit rate at `blocks` blocks.

@@ -5,16 +5,19 @@
 //! * [`replay`]: the library's block manager, with any policy, fed from a trace.
 //! * [`Opt`]: the best that any policy can do.
 //! * [`LruCurve`]: LRU at every size at once.
+//! * [`Sweep`]: policies times sizes.
 //! * [`Shards`]: the same from a sample, while a trace streams by.
 
 mod accesses;
 mod curve;
 mod fixed;
 mod opt;
+mod parallel;
 mod recency;
 mod replay;
 mod shards;
 mod splitmix;
+mod sweep;
 pub mod trace;
 
 pub use accesses::{Accesses, Rule};
@@ -24,3 +27,4 @@ pub use recency::RecencyStack;
 pub use replay::{Hits, ReplayError, replay};
 pub use shards::{Estimate, Shards};
 pub use splitmix::SplitMix64;
+pub use sweep::{Needed, OnProgress, Policy, Row, Sweep, UnknownPolicy};

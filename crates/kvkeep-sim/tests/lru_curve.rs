@@ -40,7 +40,7 @@ proptest! {
         let curve = LruCurve::new(&accesses);
         for num_blocks in curve.exact_from()..accesses.distinct_blocks() + 3 {
             let hits = replay(&accesses, num_blocks, Lru).unwrap();
-            prop_assert_eq!((hits.hit, hits.rejected), (curve.hit(num_blocks), 0));
+            prop_assert_eq!(hits, curve.hits(num_blocks));
         }
         prop_assert_eq!(curve.hit(u32::MAX), accesses.infinite().0);
     }

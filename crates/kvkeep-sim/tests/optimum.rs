@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use support::{prompts, trace, trace_of};
 
 fn opt(accesses: &Accesses, num_blocks: u32) -> u64 {
-    replay(accesses, num_blocks, Opt::new(accesses, num_blocks)).unwrap().hit
+    replay(accesses, num_blocks, Opt::new(accesses, num_blocks)).expect("the size is possible").hit
 }
 
 /// The most hits that any choice of victims gives, by trying all of them.

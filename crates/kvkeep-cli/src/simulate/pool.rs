@@ -1,7 +1,7 @@
 //! How large a pool the replay runs on: given in blocks, or planned from memory.
 
-use crate::{budget_args::BudgetArgs, error::Error};
-use kvkeep::budget::{Attention, Budget, DEFAULT_BLOCK_SIZE, KvDtype, KvLayout, Memory, plan};
+use crate::{budget_args::BudgetArgs, deployment, error::Error};
+use kvkeep::budget::{Budget, DEFAULT_BLOCK_SIZE};
 
 /// The pool of a replay.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +48,7 @@ impl PoolArgs {
         }
         let budget = match self.budget.is_given() {
             true => self.budget.budget()?,
-            false => deployment(block_size)?,
+            false => deployment::budget(block_size)?,
         };
         Ok(planned(&budget))
     }
@@ -65,18 +65,6 @@ fn planned(budget: &Budget) -> Pool {
     }
 }
 
-/// The service that kvkeep is sized for: Qwen3-32B with an fp8 KV cache, tensor parallel
-/// over two GPUs with 12.58 GiB of cache each.
-fn deployment(block_size: u32) -> Result<Budget, Error> {
-    const KV_BYTES_PER_GPU: u64 = 1_258 * (1 << 30) / 100;
-    let attention = Attention::Grouped { kv_heads: 8, head_size: 128 };
-    let layout = KvLayout::builder(64, attention, KvDtype::Fp8E4m3)
-        .tensor_parallel_size(2)
-        .block_size(block_size)
-        .build()?;
-    Ok(plan(&layout, &Memory::kv_bytes_per_gpu(KV_BYTES_PER_GPU), None)?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,7 +72,7 @@ mod tests {
     #[test]
     fn the_deployment_holds_the_same_memory_at_any_block_size() {
         for (block_size, num_blocks) in [(16, 12_881), (512, 402), (1, 206_110)] {
-            let pool = planned(&deployment(block_size).unwrap());
+            let pool = planned(&deployment::budget(block_size).unwrap());
             assert_eq!((pool.num_blocks, pool.block_size), (num_blocks, block_size));
             let memory = pool.memory.unwrap();
             assert_eq!(memory.gpus, 2);
@@ -96,6 +84,6 @@ mod tests {
 
     #[test]
     fn a_block_that_does_not_fit_is_an_error() {
-        assert!(deployment(1 << 20).is_err());
+        assert!(deployment::budget(1 << 20).is_err());
     }
 }

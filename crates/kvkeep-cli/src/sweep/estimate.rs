@@ -1,0 +1,132 @@
+//! LRU's hit rates from a sample of the blocks, for traces that memory does not hold.
+
+use super::{memory::Memory, sizes, source::Named, text};
+use crate::{
+    error::Error,
+    progress::Progress,
+    table::{gib, grouped},
+};
+use kvkeep_sim::{
+    Shards,
+    trace::{Request, Source},
+};
+use serde::Serialize;
+use std::fmt::Write as _;
+
+/// An estimate; the field names are the JSON keys.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    trace: String,
+    requests: u64,
+    /// Always `blocks`.
+    rule: &'static str,
+    block_size: u32,
+    bytes_per_block: u64,
+    deployment_blocks: Option<u32>,
+    /// Of the blocks, how many were looked at.
+    sampled_share: f64,
+    working_set_blocks: u64,
+    infinite_hit_rate: f64,
+    infinite_hit_rate_error: f64,
+    rows: Vec<Row>,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    policy: &'static str,
+    blocks: u32,
+    gib: f64,
+    hit_rate: f64,
+    /// One standard error.
+    error: f64,
+}
+
+/// Streams the trace, with at most `max_blocks` blocks in the sample.
+pub(super) fn run(
+    mut trace: Named,
+    max_blocks: u32,
+    sizes: &[sizes::Size],
+    memory: &Memory,
+) -> Result<Report, Error> {
+    let mut shards = Shards::new(max_blocks);
+    let (mut request, mut requests, mut longest) = (Request::default(), 0_u64, 0);
+    let mut progress = Progress::start("read");
+    while trace.read_next(&mut request)? {
+        shards.observe(&request);
+        requests += 1;
+        longest = longest.max(request.blocks.len() as u32);
+        progress.update(requests, trace.fraction_read());
+    }
+    let working_set = shards.distinct_blocks();
+    let row = |blocks| {
+        let estimate = shards.estimate(u64::from(blocks));
+        let (hit_rate, error) = (estimate.rate, estimate.error);
+        Row { policy: "lru", blocks, gib: memory.gib(blocks), hit_rate, error }
+    };
+    let blocks = sizes::chosen(sizes, working_set, longest, memory)?;
+    let infinite = shards.estimate(u64::MAX);
+    Ok(Report {
+        block_size: trace.block_size(),
+        trace: trace.name,
+        requests,
+        rule: "blocks",
+        bytes_per_block: memory.bytes_per_block,
+        deployment_blocks: memory.deployment,
+        sampled_share: shards.rate(),
+        working_set_blocks: working_set,
+        infinite_hit_rate: infinite.rate,
+        infinite_hit_rate_error: infinite.error,
+        rows: blocks.into_iter().map(row).collect(),
+    })
+}
+
+impl Report {
+    /// For people.
+    pub(super) fn table(&self) -> String {
+        let mut out = format!(
+            "Trace        {}: {} requests, blocks of {} tokens\n\
+             Sample       {} % of the blocks\n\
+             Working set  about {} blocks; an infinite cache hits {} % +- {} of all blocks\n\n\
+             {:>12}{:>12}{:>14}{:>12}\n",
+            self.trace,
+            grouped(self.requests),
+            self.block_size,
+            text::percent(self.sampled_share),
+            grouped(self.working_set_blocks),
+            text::percent(self.infinite_hit_rate),
+            text::percent(self.infinite_hit_rate_error),
+            "blocks",
+            "GiB",
+            "lru hits, %",
+            "+-",
+        );
+        for row in &self.rows {
+            let _ = writeln!(
+                out,
+                "{:>12}{:>12}{:>14}{:>12}",
+                grouped(row.blocks.into()),
+                gib(row.gib),
+                text::percent(row.hit_rate),
+                text::percent(row.error)
+            );
+        }
+        out.push('\n');
+        text::wrap(
+            &mut out,
+            "+- is one standard error. Rule `blocks`: hit rate = cached blocks / blocks of all \
+             prompts; a partial last block and the block of the last token count and hit like \
+             any other. Requests run one after another; outputs are ignored. Sizes below the \
+             longest request are too optimistic: none is rejected.",
+        );
+        out
+    }
+
+    /// For spreadsheets.
+    pub(super) fn csv(&self) -> String {
+        let mut out = "policy,blocks,gib,hit_rate,error\r\n".to_owned();
+        for Row { policy, blocks, gib, hit_rate, error } in &self.rows {
+            let _ = write!(out, "{policy},{blocks},{gib},{hit_rate},{error}\r\n");
+        }
+        out
+    }
+}

@@ -1,0 +1,246 @@
+//! `kvkeep sweep`: eviction policies times cache sizes. More memory, or a better policy?
+//!
+//! One idea per file: what goes in (`source`, `policies`, `sizes`, `memory`), what is made
+//! of it (`report`, `verdict`, and `estimate` for traces larger than memory), and what it looks
+//! like (`text`, `csv`, `chart` with `svg` and `style`, `html` with `heat`, `help`).
+
+mod chart;
+mod csv;
+mod estimate;
+mod heat;
+mod help;
+mod html;
+mod memory;
+mod policies;
+mod report;
+mod sizes;
+mod source;
+mod style;
+mod svg;
+mod text;
+mod verdict;
+
+use crate::{
+    budget_args::BudgetArgs, error::Error, output, progress::Progress, trace_options::TraceOptions,
+};
+use kvkeep_sim::{
+    Accesses, Policy, ReplayError, Rule, Sweep,
+    trace::{Request, Source, Trace},
+};
+use memory::Memory;
+use report::Report;
+use serde::Serialize;
+use source::Named;
+use std::{
+    fs::{self, OpenOptions},
+    io,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Mutex,
+    thread,
+};
+
+/// Of the infinite cache's hits.
+const SHARES: [f64; 3] = [0.90, 0.95, 0.99];
+
+#[derive(clap::Args)]
+#[command(after_help = help::EXAMPLES, after_long_help = help::long())]
+pub(crate) struct Args {
+    /// A trace, or the files or folder of agent sessions; `-` for stdin [default: a made-up trace]
+    trace: Vec<PathBuf>,
+    /// Policies, comma separated, or `all`; opt and infinite always come with them
+    /// [default: lru and a handful that beat it in places]
+    #[arg(long = "policy", value_name = "NAME", value_delimiter = ',',
+          value_parser = policies::parse, help_heading = HEADING)]
+    policies: Vec<policies::Choice>,
+    /// Cache sizes, comma separated: blocks (300, 1k), memory (12.58GiB), or a part of the working
+    /// set (10%) [default: the deployment's, and 12 from the longest request to the working set]
+    #[arg(long, value_name = "SIZE", value_delimiter = ',', value_parser = sizes::parse,
+          help_heading = HEADING)]
+    sizes: Vec<sizes::Size>,
+    /// Which blocks of a prompt count: engine (full ones, the last token is computed again) or
+    /// blocks (all alike) [default: engine]
+    #[arg(long, value_name = "RULE", value_parser = rule, help_heading = HEADING)]
+    rule: Option<Rule>,
+    /// Estimate LRU alone, while the trace streams, from at most N blocks of it; for traces
+    /// larger than memory
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1_024..),
+          conflicts_with_all = ["policies", "html", "svg", "threads"], help_heading = HEADING)]
+    estimate_blocks: Option<u32>,
+    /// Threads [default: one per core]
+    #[arg(long, value_name = "N", help_heading = HEADING)]
+    threads: Option<NonZeroUsize>,
+    /// How to print the answer
+    #[arg(long, value_enum, default_value_t = Format::Table, help_heading = OUTPUT)]
+    format: Format,
+    /// Write a report with pictures, one file without any links
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
+    html: Option<PathBuf>,
+    /// Write the chart of hit rate against memory
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
+    svg: Option<PathBuf>,
+    // Last, since the headings of their flags would run on.
+    #[command(flatten)]
+    reading: TraceOptions,
+    #[command(flatten)]
+    budget: BudgetArgs,
+}
+
+const HEADING: &str = "Sweep";
+const OUTPUT: &str = "Output";
+
+/// How a sweep is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people
+    Table,
+    /// For spreadsheets: the rows
+    Csv,
+    /// For programs
+    Json,
+}
+
+fn rule(name: &str) -> Result<Rule, &'static str> {
+    [Rule::Engine, Rule::Blocks]
+        .into_iter()
+        .find(|rule| rule.name() == name)
+        .ok_or("there are engine and blocks")
+}
+
+/// Sweeps and prints.
+pub(crate) fn run(args: &Args) -> ExitCode {
+    match answer(args) {
+        Ok(answer) => output::print(answer.as_bytes()),
+        Err(error) => {
+            eprintln!("error: {error}");
+            error.exit_code()
+        }
+    }
+}
+
+fn answer(args: &Args) -> Result<String, Error> {
+    let trace = source::open(&args.trace, &args.reading)?;
+    let memory = Memory::new(&args.budget, trace.block_size())?;
+    if let Some(max_blocks) = args.estimate_blocks {
+        if args.rule == Some(Rule::Engine) {
+            let what = "--estimate-blocks counts by --rule blocks only; drop --rule engine";
+            return Err(Error::Input(what.to_owned()));
+        }
+        let report = estimate::run(trace, max_blocks, &args.sizes, &memory)?;
+        return Ok(match args.format {
+            Format::Table => report.table(),
+            Format::Csv => report.csv(),
+            Format::Json => json(&report),
+        });
+    }
+    [&args.html, &args.svg].into_iter().flatten().try_for_each(|path| try_to_write(path))?;
+    let report = sweep(args, trace, &memory)?;
+    if let Some(path) = &args.html {
+        write(path, &html::page(&report))?;
+    }
+    if let Some(path) = &args.svg {
+        write(path, &chart::file(&report))?;
+    }
+    Ok(match args.format {
+        Format::Table => text::render(&report),
+        Format::Csv => csv::render(&report),
+        Format::Json => json(&report),
+    })
+}
+
+fn json(report: &impl Serialize) -> String {
+    let mut json = serde_json::to_string_pretty(report).expect("a report is plain data");
+    json.push('\n');
+    json
+}
+
+/// Opens a file for writing and keeps what is in it: that it cannot be written is better known
+/// before the work than after it.
+fn try_to_write(path: &Path) -> Result<(), Error> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+    file.map(drop).map_err(|error| cannot_be_written(path, &error))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Error> {
+    fs::write(path, text).map_err(|error| cannot_be_written(path, &error))
+}
+
+fn cannot_be_written(path: &Path, error: &io::Error) -> Error {
+    Error::Input(format!("{}: cannot be written: {error}", path.display()))
+}
+
+/// Reads the whole trace.
+fn read(trace: Named) -> Result<Trace, Error> {
+    Trace::read(&mut Shown { trace, requests: 0, progress: Progress::start("read") })
+}
+
+/// A trace that shows how far it is read.
+struct Shown {
+    trace: Named,
+    requests: u64,
+    progress: Progress,
+}
+
+impl Source for Shown {
+    type Error = Error;
+
+    fn block_size(&self) -> u32 {
+        self.trace.block_size()
+    }
+
+    fn read_next(&mut self, request: &mut Request) -> Result<bool, Error> {
+        self.requests += 1;
+        self.progress.update(self.requests, self.trace.fraction_read());
+        self.trace.read_next(request)
+    }
+}
+
+fn sweep(args: &Args, trace: Named, memory: &Memory) -> Result<Report, Error> {
+    let name = trace.name.clone();
+    let trace = read(trace)?;
+    let rule = args.rule.unwrap_or_default();
+    let accesses = Accesses::new(&trace, rule);
+    let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let sweep = Sweep::new(&accesses, args.threads.unwrap_or_else(cores));
+    let infinite = sweep.infinite();
+    let sizes = sizes::of_trace(&args.sizes, &accesses, infinite, memory)?;
+    let policies = policies::chosen(&args.policies);
+    let progress = Mutex::new(Progress::start("swept"));
+    let show = |what: &str, done: usize, of: usize| {
+        if let Ok(mut progress) = progress.lock() {
+            progress.say(|| format!("{what}: {done} of {of}"));
+        }
+    };
+    let show_rows = |done, of| show("policies and sizes", done, of);
+    let rows = sweep.rows(&policies, &sizes, &show_rows).map_err(Error::Replay)?;
+    let show_needed = |done, of| show("sizes needed", done, of);
+    let needed = sweep.needed(&policies, &SHARES, &rows, &show_needed).map_err(Error::Replay)?;
+    let lru = sizes.iter().map(|&blocks| Ok((blocks, sweep.hits(Policy::LRU, blocks)?)));
+    let lru = lru.collect::<Result<Vec<_>, ReplayError>>().map_err(Error::Replay)?;
+    Ok(Report {
+        trace: name,
+        requests: trace.len(),
+        rule,
+        block_size: trace.block_size(),
+        bytes_per_block: memory.bytes_per_block,
+        memory: memory.name.clone(),
+        deployment_blocks: memory.deployment,
+        longest_request_blocks: accesses.longest_request(),
+        working_set_blocks: infinite.blocks,
+        working_set_gib: memory.gib(infinite.blocks),
+        infinite_hit_rate: infinite.hits.rate(),
+        rows: rows.iter().map(|row| report::cell(row, rule, memory)).collect(),
+        needed: needed.iter().map(|needed| report::enough(needed, memory)).collect(),
+        verdicts: verdict::verdicts(&rows, &lru, memory),
+        lru_curve: report::lru_curve(sweep.curve(), &accesses, &sizes),
+        command: command(),
+    })
+}
+
+/// What was typed, to type again.
+fn command() -> String {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args = shlex::try_join(args.iter().map(String::as_str)).unwrap_or_default();
+    format!("kvkeep {args}")
+}

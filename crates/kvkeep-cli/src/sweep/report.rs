@@ -1,0 +1,190 @@
+//! What a sweep found: the figures behind the table, CSV, JSON and the pictures.
+
+use super::{memory::Memory, verdict::Verdict};
+use kvkeep_sim::{Accesses, Needed, Policy, Row, Rule};
+use serde::{Serialize, Serializer};
+
+/// Points of LRU's curve in a picture.
+const CURVE_POINTS: u32 = 240;
+
+/// A finished sweep; the field names are the JSON keys.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    pub(super) trace: String,
+    pub(super) requests: usize,
+    #[serde(serialize_with = "rule_name")]
+    pub(super) rule: Rule,
+    /// Tokens.
+    pub(super) block_size: u32,
+    pub(super) bytes_per_block: u64,
+    /// What takes so many bytes.
+    pub(super) memory: String,
+    /// Blocks of the deployment.
+    pub(super) deployment_blocks: Option<u32>,
+    pub(super) longest_request_blocks: u32,
+    pub(super) working_set_blocks: u32,
+    pub(super) working_set_gib: f64,
+    pub(super) infinite_hit_rate: f64,
+    pub(super) rows: Vec<Cell>,
+    pub(super) needed: Vec<Enough>,
+    pub(super) verdicts: Vec<Verdict>,
+    /// LRU's hit rate by blocks, for pictures.
+    #[serde(skip)]
+    pub(super) lru_curve: Vec<(u32, f64)>,
+    /// What was typed.
+    #[serde(skip)]
+    pub(super) command: String,
+}
+
+/// A policy at a size.
+#[derive(Debug, Serialize)]
+pub(super) struct Cell {
+    #[serde(serialize_with = "policy_name")]
+    pub(super) policy: Policy,
+    pub(super) blocks: u32,
+    pub(super) gib: f64,
+    pub(super) hit_rate: f64,
+    /// In tokens, under the rule of engines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hit_tokens: Option<u64>,
+    /// In blocks, under the rule of blocks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hit_blocks: Option<u64>,
+    /// Requests larger than the cache.
+    pub(super) rejected: u64,
+    pub(super) evicted: u64,
+}
+
+/// The cache that is large enough for a share of the infinite cache's hits.
+#[derive(Debug, Serialize)]
+pub(super) struct Enough {
+    #[serde(serialize_with = "policy_name")]
+    pub(super) policy: Policy,
+    pub(super) share: f64,
+    pub(super) blocks: u32,
+    pub(super) gib: f64,
+}
+
+/// A row as it is reported.
+pub(super) fn cell(row: &Row, rule: Rule, memory: &Memory) -> Cell {
+    let hit_in = |this| (rule == this).then_some(row.hits.hit);
+    Cell {
+        policy: row.policy,
+        blocks: row.blocks,
+        gib: memory.gib(row.blocks),
+        hit_rate: row.hits.rate(),
+        hit_tokens: hit_in(Rule::Engine),
+        hit_blocks: hit_in(Rule::Blocks),
+        rejected: row.hits.rejected,
+        evicted: row.hits.evicted,
+    }
+}
+
+/// A needed size as it is reported.
+pub(super) fn enough(needed: &Needed, memory: &Memory) -> Enough {
+    let Needed { policy, share, blocks } = *needed;
+    Enough { policy, share, blocks, gib: memory.gib(blocks) }
+}
+
+/// LRU's curve at sizes of equal ratio between the least and the most of the sweep, as far as
+/// it is exact.
+pub(super) fn lru_curve(
+    curve: &kvkeep_sim::LruCurve,
+    accesses: &Accesses,
+    sizes: &[u32],
+) -> Vec<(u32, f64)> {
+    let (Some(&least), Some(&most)) = (sizes.first(), sizes.last()) else { return Vec::new() };
+    let least = least.max(accesses.longest_request() + 1);
+    if least >= most {
+        return Vec::new();
+    }
+    let ratio = f64::from(most) / f64::from(least);
+    let at = |n: u32| f64::from(least) * ratio.powf(f64::from(n) / f64::from(CURVE_POINTS));
+    let mut blocks: Vec<u32> = (0..=CURVE_POINTS).map(|n| at(n).round() as u32).collect();
+    blocks.dedup();
+    blocks.into_iter().map(|blocks| (blocks, curve.rate(blocks))).collect()
+}
+
+impl Report {
+    /// The sizes, ascending.
+    pub(super) fn sizes(&self) -> Vec<u32> {
+        self.of(Policy::Opt).map(|cell| cell.blocks).collect()
+    }
+
+    /// A policy's cells by size.
+    pub(super) fn of(&self, policy: Policy) -> impl Iterator<Item = &Cell> {
+        self.rows.iter().filter(move |cell| cell.policy == policy)
+    }
+
+    /// The policies in the order of the rows, bounds last.
+    pub(super) fn policies(&self) -> Vec<Policy> {
+        let mut policies: Vec<_> = self.rows.iter().map(|cell| cell.policy).collect();
+        policies.dedup();
+        policies
+    }
+
+    /// What hits are counted in.
+    pub(super) fn unit(&self) -> &'static str {
+        match self.rule {
+            Rule::Engine => "prompt tokens",
+            Rule::Blocks => "blocks",
+        }
+    }
+
+    /// GiB of so many blocks.
+    pub(super) fn gib(&self, blocks: u32) -> f64 {
+        f64::from(blocks) * (self.bytes_per_block as f64 / f64::from(1 << 30))
+    }
+
+    /// The best swept policy at each size, by the verdicts.
+    pub(super) fn is_best(&self, cell: &Cell) -> bool {
+        let best = self.verdicts.iter().find(|verdict| verdict.blocks == cell.blocks);
+        best.is_some_and(|best| best.policy == cell.policy.name())
+    }
+
+    /// What the figures mean, a sentence each.
+    pub(super) fn footnotes(&self) -> Vec<String> {
+        let mut notes = vec![
+            match self.rule {
+                Rule::Engine => {
+                    "Hit rate = cached prompt tokens / prompt tokens. Rule `engine`: only full \
+                     blocks are cached, a partial last block never; the last token is always \
+                     computed, and so is the block that holds it."
+                }
+                Rule::Blocks => {
+                    "Hit rate = cached blocks / blocks of all prompts. Rule `blocks`: a partial \
+                     last block counts and hits like a full one, and so does the block of the \
+                     last token."
+                }
+            }
+            .to_owned(),
+            "Requests run one after another; outputs are ignored. Only leaves are evicted; of each \
+             request the tail is released first."
+                .to_owned(),
+        ];
+        let rejected = self.rows.iter().find(|cell| cell.rejected > 0);
+        if let Some(cell) = rejected {
+            notes.push(format!(
+                "A request that does not fit the cache with one block for its last token is \
+                 rejected and counts as missed ({} of {} at {} blocks).",
+                cell.rejected, self.requests, cell.blocks
+            ));
+        }
+        notes.push(format!(
+            "opt knows the future: the most that any policy can hit{}. infinite never evicts.",
+            match self.rule {
+                Rule::Engine => ", exact up to one block for each prompt that ends with a full one",
+                Rule::Blocks => "",
+            }
+        ));
+        notes
+    }
+}
+
+fn rule_name<S: Serializer>(rule: &Rule, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(rule.name())
+}
+
+fn policy_name<S: Serializer>(policy: &Policy, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(policy.name())
+}

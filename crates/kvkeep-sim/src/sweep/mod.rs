@@ -1,0 +1,133 @@
+//! Eviction policies times cache sizes, on all cores.
+//!
+//! Every cell is a replay of its own through the block manager, but where LRU's curve is
+//! exact: that gives all sizes at once. Cells share nothing but the trace, so the result
+//! does not depend on the number of threads.
+
+mod needed;
+mod policy;
+
+pub use needed::Needed;
+pub use policy::{Policy, UnknownPolicy};
+
+use crate::accesses::Accesses;
+use crate::curve::LruCurve;
+use crate::opt::Opt;
+use crate::parallel;
+use crate::replay::{Hits, ReplayError, replay};
+use std::num::NonZeroUsize;
+
+/// Told how many of how many jobs are done, from any thread.
+pub type OnProgress<'a> = &'a (dyn Fn(usize, usize) + Sync);
+
+/// One cell of a sweep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Who chose what to evict.
+    pub policy: Policy,
+    /// Blocks of the cache; of [`Policy::Infinite`] what it ends with.
+    pub blocks: u32,
+    /// What it hit.
+    pub hits: Hits,
+}
+
+/// The sweep of one trace.
+#[derive(Clone, Debug)]
+pub struct Sweep<'a> {
+    accesses: &'a Accesses,
+    threads: NonZeroUsize,
+    curve: LruCurve,
+    infinite: Row,
+}
+
+impl<'a> Sweep<'a> {
+    /// Reads LRU's curve and the infinite cache from the trace. O(log n) per block.
+    #[must_use]
+    pub fn new(accesses: &'a Accesses, threads: NonZeroUsize) -> Sweep<'a> {
+        let (hit, kept) = accesses.infinite();
+        let hits = Hits { hit, total: accesses.total_weight(), ..Hits::default() };
+        Sweep {
+            accesses,
+            threads,
+            curve: LruCurve::new(accesses),
+            // Blocks are numbered with 32 bits, so there are no more different ones.
+            infinite: Row { policy: Policy::Infinite, blocks: kept as u32, hits },
+        }
+    }
+
+    /// LRU at every size.
+    #[must_use]
+    pub fn curve(&self) -> &LruCurve {
+        &self.curve
+    }
+
+    /// The cache without bound; its `blocks` are the working set.
+    #[must_use]
+    pub fn infinite(&self) -> Row {
+        self.infinite
+    }
+
+    /// A cache of so many blocks holds the working set and runs the longest request: it never
+    /// evicts, whatever its policy.
+    fn never_evicts_from(&self) -> u32 {
+        self.infinite.blocks.max(self.curve.exact_from())
+    }
+
+    /// What a cache of `blocks` blocks hits with `policy`. A replay, unless a curve knows.
+    ///
+    /// # Errors
+    /// There can be no cache of so many blocks.
+    pub fn hits(&self, policy: Policy, blocks: u32) -> Result<Hits, ReplayError> {
+        match policy {
+            Policy::Infinite => Ok(self.infinite.hits),
+            _ if blocks >= self.never_evicts_from() => Ok(self.infinite.hits),
+            Policy::LRU if blocks >= self.curve.exact_from() => Ok(self.curve.hits(blocks)),
+            Policy::Evict(kind) => replay(self.accesses, blocks, kind.build()),
+            Policy::Opt => replay(self.accesses, blocks, Opt::new(self.accesses, blocks)),
+        }
+    }
+
+    /// The rows of `policies` at `sizes` (blocks): policy by policy in the order given, sizes
+    /// ascending and each once; OPT and the infinite cache come last, asked for or not, the
+    /// infinite cache in one row.
+    ///
+    /// # Errors
+    /// There can be no cache of one of the sizes.
+    pub fn rows(
+        &self,
+        policies: &[Policy],
+        sizes: &[u32],
+        progress: OnProgress<'_>,
+    ) -> Result<Vec<Row>, ReplayError> {
+        let policies = with_opt(policies);
+        let mut sizes = sizes.to_vec();
+        sizes.sort_unstable();
+        sizes.dedup();
+        let cells = policies.iter().flat_map(|&policy| sizes.iter().map(move |&at| (policy, at)));
+        // OPT reads ahead and takes longest; small caches evict most.
+        let mut jobs: Vec<_> = cells.enumerate().collect();
+        jobs.sort_by_key(|&(_, (policy, blocks))| (policy != Policy::Opt, blocks));
+        let done = |count| progress(count, jobs.len());
+        let hits = parallel::map(self.threads, &jobs, &done, |&(_, (policy, blocks))| {
+            self.hits(policy, blocks)
+        });
+        let mut rows = Vec::with_capacity(jobs.len() + 1);
+        for ((place, (policy, blocks)), hits) in jobs.into_iter().zip(hits) {
+            rows.push((place, Row { policy, blocks, hits: hits? }));
+        }
+        rows.sort_unstable_by_key(|(place, _)| *place);
+        Ok(rows.into_iter().map(|(_, row)| row).chain([self.infinite]).collect())
+    }
+}
+
+/// Each policy once, without the infinite cache and with OPT behind them.
+fn with_opt(policies: &[Policy]) -> Vec<Policy> {
+    let mut each = Vec::new();
+    for &policy in policies {
+        if !policy.is_bound() && !each.contains(&policy) {
+            each.push(policy);
+        }
+    }
+    each.push(Policy::Opt);
+    each
+}
