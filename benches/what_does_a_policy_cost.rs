@@ -67,7 +67,7 @@ impl Pool {
 fn bench(c: &mut Criterion) {
     for num_blocks in [10_000, 100_000, 1_000_000] {
         let mut group = c.benchmark_group(format!("turnover_of_{}k_leaves", num_blocks / 1000));
-        group.sample_size(10);
+        group.sample_size(10).nresamples(1_000);
         group.warm_up_time(Duration::from_millis(200));
         group.measurement_time(Duration::from_millis(500));
         for kind in Kind::ALL.into_iter().filter(|&kind| kind != Kind::Lru) {
@@ -78,5 +78,9 @@ fn bench(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, bench);
+criterion_group! {
+    name = benches;
+    config = Criterion::default().without_plots();
+    targets = bench
+}
 criterion_main!(benches);
