@@ -42,19 +42,35 @@ pub(super) struct Cells {
     classes: Vec<BTreeSet<Rank>>,
     candidates: usize,
     plan: Vec<Cell>,
-    /// Cells of the plan that are empty.
+    /// Cells at the start of the plan that are empty.
     done: usize,
+    /// By class, where in the plan its cells are, oldest first.
+    places: Vec<Vec<usize>>,
 }
 
 impl Cells {
     pub(super) fn new() -> Self {
         let classes = vec![BTreeSet::new(); CLASSES];
-        Cells { classes, candidates: 0, plan: Vec::new(), done: 0 }
+        Cells {
+            classes,
+            candidates: 0,
+            plan: Vec::new(),
+            done: 0,
+            places: vec![Vec::new(); CLASSES],
+        }
     }
 
     /// O(log n).
     pub(super) fn insert(&mut self, class: Class, rank: Rank) {
         self.candidates += usize::from(self.classes[class.index()].insert(rank));
+        if self.done > 0 {
+            let places = &self.places[class.index()];
+            let next = places.partition_point(|&at| self.plan[at].until < rank.last_use);
+            match places.get(next) {
+                Some(&at) if self.plan[at].from <= rank.last_use => self.done = self.done.min(at),
+                _ => self.renew(),
+            }
+        }
     }
 
     /// O(log n).
@@ -120,6 +136,13 @@ impl Cells {
             }
         }
         self.plan.sort_by(|a, b| a.worth.total_cmp(&b.worth).then(b.bucket.cmp(&a.bucket)));
+        self.places.iter_mut().for_each(Vec::clear);
+        for (at, cell) in self.plan.iter().enumerate() {
+            self.places[cell.class.index()].push(at);
+        }
+        for places in &mut self.places {
+            places.sort_unstable_by_key(|&at| self.plan[at].until);
+        }
     }
 }
 

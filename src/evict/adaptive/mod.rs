@@ -17,9 +17,8 @@ use episodes::{EpisodeId, Episodes};
 use model::Model;
 use std::cmp::Reverse;
 
-/// Requests from one look at the model to the next, and from one plan to the next.
+/// Requests from one look at the observations to the next.
 const LEARN_EVERY: u64 = 64;
-const PLAN_EVERY: u64 = 4;
 /// Blocks whose next use is waited for, and evicted ones that are remembered for it.
 const MAX_EPISODES: usize = 1 << 16;
 /// Unit of time.
@@ -190,9 +189,7 @@ impl EvictionPolicy for Adaptive {
         if self.requests.is_multiple_of(LEARN_EVERY) {
             self.model.learn();
         }
-        if self.requests.is_multiple_of(PLAN_EVERY) {
-            self.cells.renew();
-        }
+        self.cells.renew();
     }
 
     fn offer(&mut self, block: BlockId) {
