@@ -1,9 +1,9 @@
 //! Policies by name, for command lines and configurations.
 
 use super::{
-    AdaptiveReplacement, Clock, EvictionPolicy, Fifo, FlopAware, Gdsf, Hyperbolic, Lfu, LfuDa, Lhd,
-    Lirs, Lru, LruK, Mq, Priority, Random, S3Fifo, Sieve, Slru, TailLru, TwoQ, WTinyLfu,
-    WorkloadAware,
+    Adaptive, AdaptiveReplacement, Clock, EvictionPolicy, Fifo, FlopAware, Gdsf, Hyperbolic, Lfu,
+    LfuDa, Lhd, Lirs, Lru, LruK, Mq, Priority, Random, S3Fifo, Sieve, Slru, TailLru, TwoQ,
+    WTinyLfu, WorkloadAware,
 };
 use std::fmt;
 use std::str::FromStr;
@@ -66,11 +66,13 @@ pub enum Kind {
     Priority,
     /// [`Random`]
     Random,
+    /// [`Adaptive`]
+    Adaptive,
 }
 
 impl Kind {
     /// All of them, the default first.
-    pub const ALL: [Kind; 22] = [
+    pub const ALL: [Kind; 23] = [
         Kind::Lru,
         Kind::Fifo,
         Kind::Lfu,
@@ -93,6 +95,7 @@ impl Kind {
         Kind::FlopAware,
         Kind::Priority,
         Kind::Random,
+        Kind::Adaptive,
     ];
 
     /// Its name on a command line.
@@ -121,6 +124,7 @@ impl Kind {
             Kind::FlopAware => "flop-aware",
             Kind::Priority => "priority",
             Kind::Random => "random",
+            Kind::Adaptive => "adaptive",
         }
     }
 
@@ -150,6 +154,7 @@ impl Kind {
             Kind::FlopAware => Box::new(FlopAware::default()),
             Kind::Priority => Box::new(Priority::default()),
             Kind::Random => Box::new(Random::default()),
+            Kind::Adaptive => Box::new(Adaptive::default()),
         }
     }
 }
@@ -197,7 +202,7 @@ mod tests {
         for kind in Kind::ALL {
             assert_eq!(kind.to_string().parse(), Ok(kind));
         }
-        assert_eq!(Kind::ALL.map(Kind::name).into_iter().collect::<HashSet<_>>().len(), 22);
+        assert_eq!(Kind::ALL.map(Kind::name).into_iter().collect::<HashSet<_>>().len(), 23);
     }
 
     #[test]
@@ -206,7 +211,7 @@ mod tests {
         assert!(
             error.starts_with(r"no eviction policy is called `lur\n`; choose one of lru, fifo")
         );
-        assert!(error.ends_with("priority, random"));
+        assert!(error.ends_with("random, adaptive"));
     }
 
     #[test]

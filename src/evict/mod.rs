@@ -8,6 +8,7 @@
 //! policies each say where they come from, what they cost and when not to use them; [`Kind`]
 //! names them for command lines.
 
+mod adaptive;
 mod adaptive_replacement;
 mod clock;
 mod fifo;
@@ -41,6 +42,7 @@ mod uses;
 mod w_tiny_lfu;
 mod workload_aware;
 
+pub use adaptive::Adaptive;
 pub use adaptive_replacement::AdaptiveReplacement;
 pub use clock::Clock;
 pub use fifo::Fifo;
