@@ -12,6 +12,8 @@ use crate::slot::Slot;
 #[derive(Debug)]
 pub(crate) struct Guard<P> {
     policy: P,
+    /// What the policy said of itself. A field, since the policy may be behind a pointer.
+    watches: bool,
     /// Per block the epoch in which it is a candidate; empty for plain LRU.
     offered: Vec<u32>,
     /// From 1; 0 is "no candidate".
@@ -22,8 +24,9 @@ pub(crate) struct Guard<P> {
 impl<P: EvictionPolicy> Guard<P> {
     pub(crate) fn new(mut policy: P, num_blocks: u32) -> Self {
         policy.init(num_blocks as usize);
-        let offered = if policy.is_recency() { 0 } else { num_blocks as usize };
-        Guard { policy, offered: vec![0; offered], epoch: 1, num_offered: 0 }
+        let watches = !policy.is_recency();
+        let offered = if watches { num_blocks as usize } else { 0 };
+        Guard { policy, watches, offered: vec![0; offered], epoch: 1, num_offered: 0 }
     }
 
     pub(crate) fn policy(&self) -> &P {
@@ -33,7 +36,8 @@ impl<P: EvictionPolicy> Guard<P> {
     /// Whether the policy is told anything at all.
     #[inline(always)]
     pub(crate) fn watches(&self) -> bool {
-        !self.policy.is_recency()
+        // The second part is for the compiler, which then knows that `Lru` does not.
+        self.watches && !self.policy.is_recency()
     }
 
     #[inline]

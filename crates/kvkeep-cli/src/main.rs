@@ -8,6 +8,7 @@ mod bytes;
 mod deployment;
 mod error;
 mod format;
+mod names;
 mod output;
 mod plan;
 mod progress;

@@ -1,7 +1,7 @@
 //! `kvkeep simulate`: replay a workload through the block manager, report its hit rate.
 //!
-//! One idea per file: where requests come from (`workload`, `from_trace`, `conversations`), what they run through (`pool`, `replay`, and `infinite` as the upper bound),
-//! and what is said about it (`report`, `help`).
+//! One idea per file: where requests come from (`workload`, `from_trace`, `conversations`),
+//! what they run through (`pool`, `replay`, and `infinite` as the upper bound), and what is said about it (`report`, `help`).
 
 mod conversations;
 mod from_trace;
@@ -13,11 +13,11 @@ mod report;
 mod workload;
 
 use crate::{
-    error::Error, format::Format, output, progress::Progress, trace_options::TraceOptions,
+    error::Error, format::Format, names, output, progress::Progress, trace_options::TraceOptions,
 };
-use clap::ValueEnum;
 use conversations::Conversations;
 use from_trace::FromTrace;
+use kvkeep::evict::Kind;
 use pool::PoolArgs;
 use replay::{ReplayError, Setup};
 use report::{Report, Subject};
@@ -29,9 +29,9 @@ use workload::{Workload, WorkloadError};
 pub(crate) struct Args {
     /// A trace, or a folder of agent sessions; `-` for stdin [default: a built-in workload]
     trace: Option<String>,
-    /// Which cached block goes first when memory is short
-    #[arg(long, value_enum, default_value_t = Policy::Lru)]
-    policy: Policy,
+    /// Which cached block goes first when memory is short: `kvkeep sweep` compares them
+    #[arg(long, value_name = "NAME", value_parser = policy, default_value_t = Kind::Lru)]
+    policy: Kind,
     /// Decode the outputs as well, one token at a time
     #[arg(long)]
     outputs: bool,
@@ -51,19 +51,9 @@ pub(crate) struct Args {
     reading: TraceOptions,
 }
 
-/// Eviction policies of the library.
-#[derive(Clone, Copy, ValueEnum)]
-enum Policy {
-    /// The least recently released block without cached blocks below it
-    Lru,
-}
-
-impl Policy {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Lru => "lru",
-        }
-    }
+fn policy(name: &str) -> Result<Kind, String> {
+    name.parse()
+        .map_err(|_| names::unknown("policy", name, Kind::ALL.iter().map(|kind| kind.name())))
 }
 
 /// Replays and prints.
@@ -121,6 +111,7 @@ fn simulate(args: Args) -> Result<Report, Failure> {
     let setup = Setup {
         num_blocks: pool.num_blocks,
         block_size: pool.block_size,
+        policy: args.policy,
         decode_outputs: args.outputs,
         requests_limit: args.requests,
     };

@@ -9,6 +9,8 @@ use super::{
     workload::{Request, Workload, WorkloadError},
 };
 use crate::progress::Progress;
+use kvkeep::evict::{EvictionPolicy, Kind};
+use kvkeep::hash::Xxh3;
 use kvkeep::{BlockManager, Config, ConfigError, Identity, MissCounts, SeqId};
 use std::{
     fmt,
@@ -22,6 +24,7 @@ pub(crate) struct Setup {
     pub(crate) num_blocks: u32,
     /// Tokens.
     pub(crate) block_size: u32,
+    pub(crate) policy: Kind,
     /// Decode the outputs as well.
     pub(crate) decode_outputs: bool,
     /// Stop after so many requests.
@@ -54,7 +57,8 @@ pub(crate) struct Outcome {
 
 /// A replay under way.
 struct Replay {
-    manager: BlockManager,
+    manager: BlockManager<Xxh3, Box<dyn EvictionPolicy + Send>>,
+    now_ms: u64,
     infinite: InfiniteCache,
     decode_outputs: bool,
     requests: u64,
@@ -74,7 +78,8 @@ pub(crate) fn replay(
     let block_size = setup.block_size as usize;
     let config = Config::new(setup.num_blocks).block_size(block_size);
     let mut replay = Replay {
-        manager: BlockManager::new(config)?,
+        manager: BlockManager::with_policy(config, setup.policy.build())?,
+        now_ms: 0,
         infinite: InfiniteCache::new(block_size),
         decode_outputs: setup.decode_outputs,
         requests: 0,
@@ -105,7 +110,9 @@ impl Replay {
     fn run_request(&mut self, request: &mut Request) -> Result<(), ReplayError> {
         self.requests += 1;
         let prompt_tokens = request.prompt.len();
+        self.now_ms = self.now_ms.max(request.timestamp_ms);
         let start = Instant::now();
+        self.manager.advance_time(self.now_ms)?;
         let computed = self.compute(request);
         self.manager_time += start.elapsed();
         let Some(output) = computed? else {
@@ -240,7 +247,13 @@ mod tests {
     }
 
     fn run(requests: Vec<Request>, num_blocks: u32, decode_outputs: bool) -> Outcome {
-        let setup = Setup { num_blocks, block_size: 2, decode_outputs, requests_limit: None };
+        let setup = Setup {
+            num_blocks,
+            block_size: 2,
+            policy: Kind::Lru,
+            decode_outputs,
+            requests_limit: None,
+        };
         replay(&mut List(requests.into_iter()), setup, &mut Progress::start("replayed")).unwrap()
     }
 
@@ -280,8 +293,13 @@ mod tests {
     fn the_limit_leaves_the_rest_unread() {
         let mut list = List(vec![Request::default(), request(vec![1], 0..0)].into_iter());
         assert!(list.read_next(&mut Request::default()).unwrap());
-        let setup =
-            Setup { num_blocks: 3, block_size: 2, decode_outputs: false, requests_limit: Some(0) };
+        let setup = Setup {
+            num_blocks: 3,
+            block_size: 2,
+            policy: Kind::Lru,
+            decode_outputs: false,
+            requests_limit: Some(0),
+        };
         let outcome = replay(&mut list, setup, &mut Progress::start("replayed")).unwrap();
         assert_eq!((outcome.requests, list.0.len()), (0, 1));
     }

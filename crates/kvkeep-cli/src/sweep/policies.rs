@@ -1,5 +1,6 @@
 //! Which policies are swept.
 
+use crate::names;
 use kvkeep_sim::{Policy, UnknownPolicy};
 
 /// Swept where nobody says otherwise: the default, and what beats it in places.
@@ -18,15 +19,8 @@ pub(super) fn parse(name: &str) -> Result<Choice, String> {
         return Ok(Choice::All);
     }
     name.parse().map(Choice::One).map_err(|UnknownPolicy(name)| {
-        let names: Vec<_> = Policy::all().map(Policy::name).collect();
-        let typed = name.to_ascii_lowercase();
-        let similarity = |other: &&str| strsim::normalized_damerau_levenshtein(&typed, other);
-        let nearest = names.iter().copied().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
-        let hint = match nearest.filter(|nearest| similarity(nearest) > 0.5) {
-            Some(nearest) => format!("did you mean {nearest}? "),
-            None => String::new(),
-        };
-        format!("no such policy; {hint}there are all, {}", names.join(", "))
+        let names = ["all"].into_iter().chain(Policy::all().map(Policy::name));
+        names::unknown("policy", &name, names)
     })
 }
 
