@@ -4,7 +4,7 @@
 //! * [`Accesses`]: what a cache sees of a trace, by one of two rules.
 //! * [`replay`]: the library's block manager, with any policy, fed from a trace.
 //! * [`Opt`]: the best that any policy can do.
-//! * [`LruCurve`]: LRU at every size at once.
+//! * [`Curve`]: LRU, or the optimum, at every size at once.
 //! * [`Sweep`]: policies times sizes.
 //! * [`Shards`]: the same from a sample, while a trace streams by.
 
@@ -13,6 +13,7 @@ mod curve;
 mod fixed;
 mod opt;
 mod parallel;
+mod priority_stack;
 mod recency;
 mod replay;
 mod shards;
@@ -21,7 +22,7 @@ mod sweep;
 pub mod trace;
 
 pub use accesses::{Accesses, Rule};
-pub use curve::LruCurve;
+pub use curve::Curve;
 pub use opt::Opt;
 pub use recency::RecencyStack;
 pub use replay::{Hits, ReplayError, replay};

@@ -9,34 +9,27 @@
 use crate::accesses::Accesses;
 use kvkeep::BlockId;
 use kvkeep::evict::{Access, CandidateHeap, EvictionPolicy, Inserted};
-use std::cmp::Reverse;
 
 /// "Never again".
 const NEVER: u32 = u32::MAX;
 
-/// The optimum for one trace and one size, as a policy that has read the trace before.
-/// O(log n) per block.
+/// Which request uses each block of each request next.
 #[derive(Clone, Debug)]
-pub struct Opt {
-    /// By access in order: the request that uses the block next.
+pub(crate) struct NextUses {
+    /// By access in order.
     next: Vec<u32>,
-    /// Where the accesses of each request that is run start.
+    /// Where the accesses of each request start.
     starts: Vec<usize>,
-    /// Next use and depth of each block of the pool.
-    blocks: Vec<(Reverse<u32>, Reverse<u32>)>,
-    candidates: CandidateHeap<(Reverse<u32>, Reverse<u32>)>,
 }
 
-impl Opt {
-    /// Reads the trace ahead; `num_blocks` is the size of the pool, since requests that do
-    /// not fit it use nothing. O(blocks of all requests).
-    #[must_use]
-    pub fn new(accesses: &Accesses, num_blocks: u32) -> Opt {
-        let mut next = Vec::new();
+impl NextUses {
+    /// Reads the requests whose blocks `runs` accepts, and numbers them. O(blocks of all
+    /// requests).
+    pub(crate) fn new(accesses: &Accesses, runs: impl Fn(&[u32]) -> bool) -> NextUses {
+        let mut next: Vec<u32> = Vec::new();
         let mut starts = Vec::new();
         let mut last_access = vec![usize::MAX; accesses.distinct_blocks() as usize];
-        let run = |blocks: &[u32]| !blocks.is_empty() && blocks.len() < num_blocks as usize;
-        for access in accesses.iter().filter(|access| run(access.blocks)) {
+        for access in accesses.iter().filter(|access| runs(access.blocks)) {
             let request = starts.len() as u32;
             starts.push(next.len());
             for &block in access.blocks {
@@ -47,18 +40,53 @@ impl Opt {
                 next.push(NEVER);
             }
         }
-        Opt { next, starts, blocks: Vec::new(), candidates: CandidateHeap::default() }
+        NextUses { next, starts }
+    }
+
+    /// Whether a block is used again after a request.
+    pub(crate) fn is_used(&self, request: usize, depth: usize) -> bool {
+        self.next[self.starts[request] + depth] != NEVER
+    }
+
+    /// What the optimum keeps a block for after a request: the less, the further its next
+    /// use is, and the deeper it lies.
+    pub(crate) fn priority(&self, request: usize, depth: usize) -> u64 {
+        let next = self.next[self.starts[request] + depth];
+        u64::from(NEVER - next) << 32 | u64::from(u32::MAX - depth as u32)
+    }
+}
+
+/// The optimum for one trace and one size, as a policy that has read the trace before.
+/// O(log n) per block.
+#[derive(Clone, Debug)]
+pub struct Opt {
+    next_uses: NextUses,
+    /// By block of the pool.
+    priorities: Vec<u64>,
+    candidates: CandidateHeap<u64>,
+}
+
+impl Opt {
+    /// Reads the trace ahead; `num_blocks` is the size of the pool, since requests that do
+    /// not fit it use nothing. O(blocks of all requests).
+    #[must_use]
+    pub fn new(accesses: &Accesses, num_blocks: u32) -> Opt {
+        let runs = |blocks: &[u32]| !blocks.is_empty() && blocks.len() < num_blocks as usize;
+        Opt {
+            next_uses: NextUses::new(accesses, runs),
+            priorities: Vec::new(),
+            candidates: CandidateHeap::default(),
+        }
     }
 
     fn set(&mut self, block: BlockId, depth: usize, access: &Access) {
-        let next = self.next[self.starts[access.request as usize] + depth];
-        self.blocks[block.index()] = (Reverse(next), Reverse(depth as u32));
+        self.priorities[block.index()] = self.next_uses.priority(access.request as usize, depth);
     }
 }
 
 impl EvictionPolicy for Opt {
     fn init(&mut self, num_blocks: usize) {
-        self.blocks = vec![(Reverse(NEVER), Reverse(0)); num_blocks];
+        self.priorities = vec![0; num_blocks];
         self.candidates = CandidateHeap::new(num_blocks);
     }
 
@@ -73,7 +101,7 @@ impl EvictionPolicy for Opt {
     }
 
     fn offer(&mut self, block: BlockId) {
-        self.candidates.insert(block, self.blocks[block.index()]);
+        self.candidates.insert(block, self.priorities[block.index()]);
     }
 
     fn retract(&mut self, block: BlockId) {

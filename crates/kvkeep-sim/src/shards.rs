@@ -192,7 +192,7 @@ fn step_of(distance: u64) -> usize {
 mod tests {
     use super::*;
     use crate::accesses::{Accesses, Rule};
-    use crate::curve::LruCurve;
+    use crate::curve::Curve;
     use crate::trace::{Source, Trace};
 
     #[test]
@@ -237,7 +237,7 @@ mod tests {
     fn the_estimate_is_near_the_exact_curve_and_knows_how_near() {
         let source = || Conversations(0, vec![Vec::new(); 2_000]);
         let trace = Trace::read(&mut source()).unwrap();
-        let exact = LruCurve::new(&Accesses::new(&trace, Rule::Blocks));
+        let exact = Curve::lru(&Accesses::new(&trace, Rule::Blocks));
         for (max_blocks, most_off) in [(u32::MAX, 0.004), (20_000, 0.01), (4_000, 0.03)] {
             let mut shards = Shards::new(max_blocks);
             let (mut source, mut request) = (source(), Request::default());

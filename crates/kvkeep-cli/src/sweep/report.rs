@@ -89,7 +89,7 @@ pub(super) fn enough(needed: &Needed, memory: &Memory) -> Enough {
 /// LRU's curve at sizes of equal ratio between the least and the most of the sweep, as far as
 /// it is exact.
 pub(super) fn lru_curve(
-    curve: &kvkeep_sim::LruCurve,
+    curve: &kvkeep_sim::Curve,
     accesses: &Accesses,
     sizes: &[u32],
 ) -> Vec<(u32, f64)> {

@@ -11,7 +11,7 @@ pub use needed::Needed;
 pub use policy::{Policy, UnknownPolicy};
 
 use crate::accesses::Accesses;
-use crate::curve::LruCurve;
+use crate::curve::Curve;
 use crate::opt::Opt;
 use crate::parallel;
 use crate::replay::{Hits, ReplayError, replay};
@@ -36,7 +36,7 @@ pub struct Row {
 pub struct Sweep<'a> {
     accesses: &'a Accesses,
     threads: NonZeroUsize,
-    curve: LruCurve,
+    curve: Curve,
     infinite: Row,
 }
 
@@ -49,7 +49,7 @@ impl<'a> Sweep<'a> {
         Sweep {
             accesses,
             threads,
-            curve: LruCurve::new(accesses),
+            curve: Curve::lru(accesses),
             // Blocks are numbered with 32 bits, so there are no more different ones.
             infinite: Row { policy: Policy::Infinite, blocks: kept as u32, hits },
         }
@@ -57,7 +57,7 @@ impl<'a> Sweep<'a> {
 
     /// LRU at every size.
     #[must_use]
-    pub fn curve(&self) -> &LruCurve {
+    pub fn curve(&self) -> &Curve {
         &self.curve
     }
 
