@@ -60,6 +60,12 @@ impl Uses {
         self.now += 1;
     }
 
+    /// Makes a block as old as what is used now, without a use: it enters a queue at its end.
+    #[inline]
+    pub(super) fn renew(&mut self, block: BlockId) {
+        self.blocks[block.index()].last = self.now;
+    }
+
     /// Requests that ended since the last use.
     #[inline]
     pub(super) fn age(&self, block: BlockId) -> u64 {

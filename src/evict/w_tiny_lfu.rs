@@ -41,6 +41,9 @@ impl WTinyLfu {
     fn renew(&mut self, block: BlockId, segment: usize) {
         let candidate = self.candidates[self.segments.segment(block)].remove(block);
         self.segments.renew(block, segment);
+        if segment == PROBATION {
+            self.uses.renew(block);
+        }
         if candidate {
             self.candidates[segment].insert(block, self.uses.recency(block));
         }
@@ -143,6 +146,18 @@ mod tests {
         assert_eq!([WINDOW, PROBATION, PROTECTED].map(|s| segments.len(s)), [1, 3, 0]);
         // The window is not too large: probation goes, the oldest first.
         assert_eq!(script.evict_all(), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn what_falls_back_is_the_newest_on_probation() {
+        let mut script = Script::new(WTinyLfu::default(), 8); // window 1
+        script.policy.max_protected = 1;
+        for id in [0, 1, 0, 2, 3] {
+            script.request(&[id]);
+        }
+        // 0 is protected, 1 and 2 are on probation, 3 in the window. 1 takes the place of 0.
+        script.request(&[1]);
+        assert_eq!(script.evict_all(), [2, 0, 1, 3]);
     }
 
     #[test]
