@@ -20,7 +20,7 @@ struct Pool {
 
 impl Pool {
     fn full(kind: Kind, num_blocks: u32) -> Self {
-        let mut policy = kind.build();
+        let mut policy = kind.build(16);
         policy.init(num_blocks as usize);
         let mut pool = Pool { policy, num_blocks: u64::from(num_blocks), turnovers: 0 };
         for id in 0..num_blocks {
