@@ -137,10 +137,11 @@ impl EvictionPolicy for Lhd {
 
     fn victim(&mut self) -> Option<BlockId> {
         let (uses, classes) = (&self.uses, &self.classes);
-        self.candidates.least(DRAWS, |block| {
+        let rank = |block| {
             let class = class(uses, block);
             (classes[class].density[step(uses.age(block))], uses.recency(block))
-        })
+        };
+        self.candidates.least::<DRAWS, _>(|block| uses.prefetch(block), rank)
     }
 
     fn remove(&mut self, block: BlockId) {
