@@ -20,9 +20,10 @@ const PROTECTED_PERCENT: usize = 80;
 /// the main part, a segmented LRU, if it was asked for more often; otherwise it goes.
 /// Frequencies are those of a sketch, which remembers evicted blocks as well.
 ///
-/// *Cost*: O(log n), amortised; 104 bytes per block. *Not for* conversations and agents: a
-/// window of 1 % holds a few requests, and new turns have no frequency to show against
-/// those that have ended.
+/// *Cost*: O(log n), amortised; 104 bytes per block. *Not for* conversations: a window of 1 %
+/// holds a few requests, and new turns have no frequency to show against those that have
+/// ended. Agents that go on without a pause do no worse than with LRU: each turn counts all
+/// blocks of their chain, and a hundred turns of them halve the counts of those that ended.
 #[derive(Clone, Debug, Default)]
 pub struct WTinyLfu {
     max_window: usize,
