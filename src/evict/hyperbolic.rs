@@ -15,9 +15,9 @@ const DRAWS: usize = 64;
 /// Time counts requests. The order changes with time, so no queue can hold it, and drawing
 /// replaces it.
 ///
-/// *Cost*: O(1), but 64 reads all over memory per eviction, which overlap; 32 bytes per block. *Not for*
-/// conversations that pause longer than most others live: an old conversation falls behind
-/// with each request, however surely it comes back.
+/// *Cost*: O(1), but 64 reads all over memory per eviction, which overlap; 32 bytes per
+/// block. *Not for* conversations that pause longer than most others live: an old
+/// conversation falls behind with each request, however surely it comes back.
 #[derive(Clone, Debug, Default)]
 pub struct Hyperbolic {
     uses: Uses,
