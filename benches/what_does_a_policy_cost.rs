@@ -1,12 +1,19 @@
-//! What does a policy add to an eviction? One leaf goes, another comes, and every fourth
-//! time a third one is hit: the policy alone, by its events, without the manager.
+//! What does a policy add to an eviction? Chains of one block fill the pool. In each turn the
+//! policy chooses one, which goes, and another comes in its place (`victim`, `remove`, `insert`,
+//! `finish`, `offer`); every fourth turn a third one is hit. One content in two was there
+//! before. That is the policy alone, by its events, with a request for each block, so what a
+//! policy does once per request counts in full.
 //!
-//! Plain LRU is not among them: it is the manager's own (`what_does_an_eviction_cost`).
+//! Plain LRU is the manager itself: its line is a request of one block as a whole, from `admit`
+//! to `free`, which evicts one. What it does for an eviction is in `what_does_an_eviction_cost`.
+
+mod work;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use kvkeep::BlockId;
 use kvkeep::evict::{Access, EvictionPolicy, Inserted, Kind};
+use kvkeep::{BlockId, Config};
 use std::time::Duration;
+use work::{BLOCK_SIZE, Order};
 
 /// Turnovers between two hits.
 const HIT_EVERY: u64 = 4;
@@ -20,7 +27,7 @@ struct Pool {
 
 impl Pool {
     fn full(kind: Kind, num_blocks: u32) -> Self {
-        let mut policy = kind.build();
+        let mut policy = kind.build(BLOCK_SIZE);
         policy.init(num_blocks as usize);
         let mut pool = Pool { policy, num_blocks: u64::from(num_blocks), turnovers: 0 };
         for id in 0..num_blocks {
@@ -70,6 +77,15 @@ fn bench(c: &mut Criterion) {
         group.sample_size(10).nresamples(1_000);
         group.warm_up_time(Duration::from_millis(200));
         group.measurement_time(Duration::from_millis(500));
+        let mut kv = work::manager(Config::new(num_blocks), Order::Scrambled);
+        let mut prompt = [0; BLOCK_SIZE];
+        let mut request = || {
+            prompt[0] += 1;
+            work::request(&mut kv, &prompt)
+        };
+        (0..num_blocks).for_each(|_| assert_eq!(request(), 0));
+        group.bench_function(Kind::Lru.name(), |b| b.iter(&mut request));
+        drop(kv);
         for kind in Kind::ALL.into_iter().filter(|&kind| kind != Kind::Lru) {
             let mut pool = Pool::full(kind, num_blocks);
             group.bench_function(kind.name(), |b| b.iter(|| pool.turn_over()));

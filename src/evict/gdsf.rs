@@ -6,10 +6,11 @@ use crate::BlockId;
 
 /// Value of one use of a first block: costs in between are fractions of it.
 const UNIT: f64 = 65_536.0;
-/// Part of the cost of a first block that each block before a block adds to it: attention
-/// over 80,000 tokens of context costs about as much as the linear layers of a 32B model,
-/// which is 5,000 blocks of 16 tokens.
-pub(super) const ATTENTION_RATIO: f64 = 1.0 / 5000.0;
+/// Tokens of context over which attention costs about as much as the linear layers of a 32B
+/// model.
+const EVEN_TOKENS: f64 = 80_000.0;
+/// Tokens per block of the default.
+const BLOCK_SIZE: usize = 16;
 
 /// Greedy-Dual-Size-Frequency (Cherkasova, 1998) with the cost of computing a block again
 /// behind its prefix (RAGCache, Jin et al., 2024): `clock + uses * cost`, where the clock is
@@ -32,11 +33,16 @@ pub struct Gdsf {
 impl Default for Gdsf {
     /// For blocks of 16 tokens of a 32B model: 1 / 5000.
     fn default() -> Self {
-        Gdsf::with_attention_ratio(ATTENTION_RATIO)
+        Gdsf::for_block_size(BLOCK_SIZE)
     }
 }
 
 impl Gdsf {
+    /// For blocks of so many tokens of a 32B model. 0 counts as 1.
+    pub(super) fn for_block_size(tokens: usize) -> Self {
+        Gdsf::with_attention_ratio(tokens.max(1) as f64 / EVEN_TOKENS)
+    }
+
     /// `ratio` is what each block before a block adds to its cost, as a part of the cost of
     /// a first block: tokens per block over the tokens of context at which attention costs
     /// as much as the linear layers. Negative and non-finite ratios count as 0.
@@ -130,6 +136,16 @@ mod tests {
         assert_eq!(script.evict(), 1); // clock: 2
         script.request(&[2]); // 3 units, younger than 0
         assert_eq!(script.evict_all(), [0, 2]);
+    }
+
+    #[test]
+    fn a_context_costs_the_same_in_blocks_of_any_size() {
+        // 80,000 tokens of context double the cost of a block.
+        for (tokens, blocks) in [(0, 80_000.0), (1, 80_000.0), (16, 5_000.0), (512, 156.25)] {
+            let ratio = Gdsf::for_block_size(tokens).attention_ratio;
+            assert!((ratio * blocks - 1.0).abs() < 1e-12, "{tokens}: {ratio}");
+        }
+        assert_eq!(Gdsf::default().attention_ratio, 1.0 / 5000.0);
     }
 
     #[test]

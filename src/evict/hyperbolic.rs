@@ -4,6 +4,7 @@ use super::random::Lottery;
 use super::uses::Uses;
 use super::{Access, EvictionPolicy, Inserted};
 use crate::BlockId;
+use crate::prefetch::prefetch;
 
 /// Candidates compared for one eviction, as in the paper.
 const DRAWS: usize = 64;
@@ -14,9 +15,9 @@ const DRAWS: usize = 64;
 /// Time counts requests. The order changes with time, so no queue can hold it, and drawing
 /// replaces it.
 ///
-/// *Cost*: O(1), but 64 reads all over memory per eviction; 32 bytes per block. *Not for*
-/// conversations that pause longer than most others live: an old conversation falls behind
-/// with each request, however surely it comes back.
+/// *Cost*: O(1), but 64 reads all over memory per eviction, which overlap; 32 bytes per
+/// block. *Not for* conversations that pause longer than most others live: an old
+/// conversation falls behind with each request, however surely it comes back.
 #[derive(Clone, Debug, Default)]
 pub struct Hyperbolic {
     uses: Uses,
@@ -54,10 +55,15 @@ impl EvictionPolicy for Hyperbolic {
 
     fn victim(&mut self) -> Option<BlockId> {
         let (uses, inserted) = (&self.uses, &self.inserted);
-        self.candidates.least(DRAWS, |block| {
+        let ask = |block: BlockId| {
+            uses.prefetch(block);
+            prefetch(inserted, block.index());
+        };
+        let rank = |block: BlockId| {
             let lived = uses.now() - inserted[block.index()] + 1;
             (f64::from(uses.count(block)) / lived as f64, uses.recency(block))
-        })
+        };
+        self.candidates.least::<DRAWS, _>(ask, rank)
     }
 
     fn remove(&mut self, block: BlockId) {

@@ -8,14 +8,14 @@ use super::{
 use std::fmt;
 use std::str::FromStr;
 
-/// A policy of this crate, with its defaults.
+/// A policy of this crate, with its defaults for a size of blocks.
 ///
 /// ```
 /// use kvkeep::evict::Kind;
 /// use kvkeep::{BlockManager, Config};
 ///
 /// let kind: Kind = "lru-2".parse()?;
-/// let kv = BlockManager::with_policy(Config::new(64), kind.build())?;
+/// let kv = BlockManager::with_policy(Config::new(64), kind.build(16))?;
 /// # let _ = kv;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -128,9 +128,10 @@ impl Kind {
         }
     }
 
-    /// The policy, for a manager that is told its policy at run time.
+    /// The policy, for a manager that is told its policy at run time and has blocks of
+    /// `block_size` tokens (0 counts as 1).
     #[must_use]
-    pub fn build(self) -> Box<dyn EvictionPolicy + Send> {
+    pub fn build(self, block_size: usize) -> Box<dyn EvictionPolicy + Send> {
         match self {
             Kind::Lru => Box::new(Lru),
             Kind::Fifo => Box::new(Fifo::default()),
@@ -146,11 +147,11 @@ impl Kind {
             Kind::Lirs => Box::new(Lirs::default()),
             Kind::S3Fifo => Box::new(S3Fifo::default()),
             Kind::WTinyLfu => Box::new(WTinyLfu::default()),
-            Kind::Gdsf => Box::new(Gdsf::default()),
+            Kind::Gdsf => Box::new(Gdsf::for_block_size(block_size)),
             Kind::Lhd => Box::new(Lhd::default()),
             Kind::Hyperbolic => Box::new(Hyperbolic::default()),
             Kind::WorkloadAware => Box::new(WorkloadAware::default()),
-            Kind::TailLru => Box::new(TailLru::default()),
+            Kind::TailLru => Box::new(TailLru::for_block_size(block_size)),
             Kind::FlopAware => Box::new(FlopAware::default()),
             Kind::Priority => Box::new(Priority::default()),
             Kind::Random => Box::new(Random::default()),
@@ -217,7 +218,7 @@ mod tests {
     #[test]
     fn all_keep_the_rules() {
         for kind in Kind::ALL {
-            conformance::check(|| kind.build(), 100)
+            conformance::check(|| kind.build(1), 100)
                 .unwrap_or_else(|error| panic!("{kind}: {error}"));
         }
     }

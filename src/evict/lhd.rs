@@ -26,8 +26,9 @@ const MIN_EVENTS: usize = 1024;
 /// Age counts requests since the last use; the class is the number of uses. What is learned
 /// fades, by a tenth with each pool of events.
 ///
-/// *Cost*: O(1), but 32 reads all over memory per eviction; 24 bytes per block. *Not for*
-/// short runs: it has to see some pools of evictions first, and starts as LRU by class.
+/// *Cost*: O(1), but 32 reads all over memory per eviction, which overlap; 24 bytes per
+/// block. *Not for* short runs: it has to see some pools of evictions first, and starts as
+/// LRU by class.
 #[derive(Clone, Debug, Default)]
 pub struct Lhd {
     uses: Uses,
@@ -137,10 +138,11 @@ impl EvictionPolicy for Lhd {
 
     fn victim(&mut self) -> Option<BlockId> {
         let (uses, classes) = (&self.uses, &self.classes);
-        self.candidates.least(DRAWS, |block| {
+        let rank = |block| {
             let class = class(uses, block);
             (classes[class].density[step(uses.age(block))], uses.recency(block))
-        })
+        };
+        self.candidates.least::<DRAWS, _>(|block| uses.prefetch(block), rank)
     }
 
     fn remove(&mut self, block: BlockId) {

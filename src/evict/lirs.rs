@@ -23,7 +23,7 @@ const REMEMBERED: usize = 2;
 /// The paper's stack is not kept: what is in it is what was used after the oldest block of
 /// low recency, which comparing two ages tells.
 ///
-/// *Cost*: O(log n), amortised; 68 bytes per block, and about 100 for what it remembers.
+/// *Cost*: O(log n), amortised; 76 bytes per block, and about 100 for what it remembers.
 /// *Not for* conversations: their first turns have to pass the queue of 1 % before a second
 /// one can show that they are used at all.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +31,8 @@ pub struct Lirs {
     max_low: usize,
     uses: Uses,
     keys: Vec<u64>,
+    /// Recency as of the time when a block lost its low inter-reference recency, 0 if it did not.
+    demoted: Vec<u64>,
     segments: Segments<2>,
     /// Recency of evicted blocks.
     history: History<u64>,
@@ -49,6 +51,7 @@ impl Lirs {
             && let Some(oldest) = self.segments.oldest(LOW)
         {
             self.segments.renew(oldest, HIGH);
+            self.demoted[oldest.index()] = self.uses.recency_after(oldest, self.uses.age(oldest));
             if self.candidates.contains(oldest) {
                 self.offer(oldest);
             }
@@ -61,6 +64,7 @@ impl EvictionPolicy for Lirs {
         self.max_low = num_blocks - (num_blocks * HIGH_PERCENT / 100).max(1).min(num_blocks);
         self.uses = Uses::new(num_blocks);
         self.keys = vec![0; num_blocks];
+        self.demoted = vec![0; num_blocks];
         self.segments = Segments::new(num_blocks);
         self.history = History::new(num_blocks.saturating_mul(REMEMBERED));
         self.candidates = CandidateHeap::new(num_blocks);
@@ -83,6 +87,7 @@ impl EvictionPolicy for Lirs {
             || known.is_some_and(|recency| self.in_stack(recency));
         self.uses.insert(block, inserted);
         self.keys[block.index()] = inserted.key;
+        self.demoted[block.index()] = 0;
         self.segments.push(block, if low { LOW } else { HIGH });
         self.demote();
     }
@@ -97,7 +102,9 @@ impl EvictionPolicy for Lirs {
 
     fn offer(&mut self, block: BlockId) {
         let low = self.segments.segment(block) == LOW;
-        self.candidates.insert(block, (low, self.uses.recency(block)));
+        // What was demoted goes to the end of the queue, whenever it was used.
+        let place = self.uses.recency(block).max(self.demoted[block.index()]);
+        self.candidates.insert(block, (low, place));
     }
 
     fn retract(&mut self, block: BlockId) {
@@ -135,6 +142,15 @@ mod tests {
         script.request(&[3]);
         assert_eq!(script.policy.segments.segment(BlockId(0)), HIGH);
         assert_eq!(script.evict_all(), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn what_lost_its_place_goes_to_the_end_of_the_queue() {
+        let mut script = Script::new(Lirs::default(), 8);
+        script.policy.max_low = 3;
+        (0..5).for_each(|id| script.request(&[id])); // 3 and 4 are high
+        script.request(&[4]); // takes the place of 0
+        assert_eq!(script.evict_all(), [3, 0, 1, 2, 4]);
     }
 
     #[test]

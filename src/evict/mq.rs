@@ -14,7 +14,7 @@ const LIFE: usize = 4;
 
 /// Multi-Queue (Zhou, Philbin and Li, USENIX 2001): queue `k` holds the blocks with `2^k` to
 /// `2^(k+1) - 1` uses, in LRU order, and the lowest queue goes first. A block that is not
-/// used for a life falls to the queue below. Counts of evicted blocks are remembered.
+/// used for a life falls to the end of the queue below. Counts of evicted blocks are remembered.
 ///
 /// *Cost*: O(log n), amortised over the uses; 76 bytes per block, and about 200 for what it
 /// remembers. *Not for* conversations of agents, whose next turn always comes soon: their
@@ -60,6 +60,7 @@ impl Mq {
             {
                 self.blocks[oldest.index()].expires = self.now + self.life;
                 self.queues.renew(oldest, queue - 1);
+                self.uses.renew(oldest);
                 if self.candidates.contains(oldest) {
                     self.offer(oldest);
                 }
@@ -148,6 +149,16 @@ mod tests {
         script.request(&[0]); // its second use: queue 1
         script.request(&[1]);
         assert_eq!(script.evict_all(), [1, 0]);
+    }
+
+    #[test]
+    fn what_falls_is_the_newest_of_the_queue_below() {
+        let mut script = Script::new(Mq::default(), 4); // a life of 16 uses
+        (0..2).for_each(|_| script.request(&[0])); // queue 1 until use 2 + 16
+        script.request(&[2]); // queue 0
+        (0..15).for_each(|_| script.request(&[1])); // use 18
+        script.request(&[3]); // use 19
+        assert_eq!(script.evict_all(), [2, 0, 3, 1]);
     }
 
     #[test]

@@ -78,16 +78,23 @@ impl Lottery {
         self.blocks.get(at).copied()
     }
 
-    /// The smallest by `rank` of `draws` blocks, of all blocks where they are no more.
-    pub(super) fn least<R: PartialOrd>(
+    /// The smallest by `rank` of `DRAWS` blocks, of all blocks where they are no more. All are
+    /// drawn, and `prefetch` asks for what their ranks need, before the first is ranked: in a
+    /// large pool each is a cache miss or more, and so they overlap.
+    pub(super) fn least<const DRAWS: usize, R: PartialOrd>(
         &mut self,
-        draws: usize,
+        prefetch: impl Fn(BlockId),
         rank: impl Fn(BlockId) -> R,
     ) -> Option<BlockId> {
-        let all = self.blocks.len() <= draws;
+        let all = self.blocks.len() <= DRAWS;
+        let mut drawn = [BlockId(NONE); DRAWS];
+        let drawn = &mut drawn[..DRAWS.min(self.blocks.len())];
+        for (draw, block) in drawn.iter_mut().enumerate() {
+            *block = self.blocks[if all { draw } else { self.random.below(self.blocks.len()) }];
+        }
+        drawn.iter().for_each(|&block| prefetch(block));
         let mut least: Option<(R, BlockId)> = None;
-        for draw in 0..draws.min(self.blocks.len()) {
-            let block = self.blocks[if all { draw } else { self.random.below(self.blocks.len()) }];
+        for &block in &*drawn {
             let rank = rank(block);
             if least.as_ref().is_none_or(|(lowest, _)| rank < *lowest) {
                 least = Some((rank, block));
@@ -143,9 +150,9 @@ mod tests {
     #[test]
     fn the_least_of_few_is_exact_and_of_none_nothing() {
         let mut lottery = Lottery::new(100);
-        assert_eq!(lottery.least(4, BlockId::get), None);
+        assert_eq!(lottery.least::<4, _>(|_| (), BlockId::get), None);
         (20..24).for_each(|id| lottery.insert(BlockId(id)));
-        assert_eq!(lottery.least(4, BlockId::get), Some(BlockId(20)));
+        assert_eq!(lottery.least::<4, _>(|_| (), BlockId::get), Some(BlockId(20)));
         lottery.clear();
         assert_eq!(lottery.draw(), None);
         lottery.insert(BlockId(22));

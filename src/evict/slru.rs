@@ -12,7 +12,7 @@ const PROTECTED_PERCENT: usize = 80;
 
 /// Segmented LRU (Karedla, Love and Wherry, 1994): new blocks are on probation, a hit
 /// protects them. Probation goes first. What exceeds 80 % of the pool falls from the
-/// protected segment back on probation, the oldest first.
+/// protected segment back on probation, the oldest first, and is the newest there.
 ///
 /// *Cost*: O(log n), amortised; 60 bytes per block. *Not for* conversations in a large pool:
 /// a new one goes before those that have ended but were continued once.
@@ -50,6 +50,7 @@ impl EvictionPolicy for Slru {
             && let Some(oldest) = self.segments.oldest(PROTECTED)
         {
             self.segments.renew(oldest, PROBATION);
+            self.uses.renew(oldest);
             self.offer_again(oldest);
         }
     }
@@ -101,6 +102,18 @@ mod tests {
         script.request(&[2]); // protects 2
         script.request(&[3]);
         assert_eq!(script.evict_all(), [1, 3, 0, 2]);
+    }
+
+    #[test]
+    fn what_falls_back_is_the_newest_on_probation() {
+        let mut script = Script::new(Slru::default(), 8);
+        script.policy.max_protected = 2;
+        for id in [0, 0, 1, 1, 2, 3] {
+            script.request(&[id]);
+        }
+        (0..2).for_each(|_| script.request(&[4]));
+        // 0 gives way to 4, and is behind 2 and 3, which were used after it.
+        assert_eq!(script.evict_all(), [2, 3, 0, 1, 4]);
     }
 
     #[test]

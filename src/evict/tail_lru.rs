@@ -4,8 +4,10 @@ use super::uses::Uses;
 use super::{Access, CandidateHeap, EvictionPolicy, Inserted};
 use crate::BlockId;
 
-/// 1,024 tokens in blocks of 16.
-const EXCESS_BLOCKS: usize = 64;
+/// Tokens that are computed within the objective.
+const EXCESS_TOKENS: usize = 1024;
+/// Tokens per block of the default.
+const BLOCK_SIZE: usize = 16;
 
 /// Tail-optimised LRU (Zhang et al., *Tail-Optimized Caching for LLM Inference*, NeurIPS
 /// 2025): a conversation needs only so much of its history in the cache that what is left
@@ -27,13 +29,18 @@ pub struct TailLru {
 }
 
 impl Default for TailLru {
-    /// 64 blocks are computed within the objective.
+    /// 64 blocks, 1,024 tokens in blocks of 16, are computed within the objective.
     fn default() -> Self {
-        TailLru::with_excess_blocks(EXCESS_BLOCKS)
+        TailLru::for_block_size(BLOCK_SIZE)
     }
 }
 
 impl TailLru {
+    /// 1,024 tokens in blocks of so many (0 counts as 1), rounded down to whole blocks.
+    pub(super) fn for_block_size(tokens: usize) -> Self {
+        TailLru::with_excess_blocks(EXCESS_TOKENS / tokens.max(1))
+    }
+
     /// `blocks` at the end of a conversation can be computed within the objective, besides
     /// what its next turn adds: tokens that a prefill computes in that time, less the
     /// tokens of a usual turn, over the tokens of a block.
@@ -103,6 +110,13 @@ mod tests {
         script.request(&[4, 5, 6, 7]); // 4 and 5 are needed
         // Excess by age: 2, 1, 3, 7, 6. Then 0, 5, 4.
         assert_eq!(script.evict_all(), [2, 1, 3, 7, 6, 0, 5, 4]);
+    }
+
+    #[test]
+    fn the_excess_is_the_same_number_of_tokens_in_blocks_of_any_size() {
+        let blocks = |tokens| TailLru::for_block_size(tokens).excess_blocks;
+        assert_eq!([0, 1, 16, 512, 1000, 2048].map(blocks), [1024, 1024, 64, 2, 1, 0]);
+        assert_eq!(TailLru::default().excess_blocks, 64);
     }
 
     #[test]

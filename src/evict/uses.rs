@@ -6,6 +6,7 @@
 
 use super::Inserted;
 use crate::BlockId;
+use crate::prefetch::prefetch;
 
 /// Low bits of a recency that hold the depth. The 40 bits above it count requests.
 const DEPTH_BITS: u32 = 24;
@@ -29,6 +30,12 @@ struct Use {
 impl Uses {
     pub(super) fn new(num_blocks: usize) -> Self {
         Uses { now: 0, blocks: vec![Use::default(); num_blocks] }
+    }
+
+    /// Asks for what is known of a block.
+    #[inline]
+    pub(super) fn prefetch(&self, block: BlockId) {
+        prefetch(&self.blocks, block.index());
     }
 
     /// Requests that have ended.
@@ -58,6 +65,12 @@ impl Uses {
             self.blocks[block.index()].last = self.now;
         }
         self.now += 1;
+    }
+
+    /// Makes a block as old as what is used now, without a use: it enters a queue at its end.
+    #[inline]
+    pub(super) fn renew(&mut self, block: BlockId) {
+        self.blocks[block.index()].last = self.now;
     }
 
     /// Requests that ended since the last use.

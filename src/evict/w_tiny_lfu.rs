@@ -20,9 +20,9 @@ const PROTECTED_PERCENT: usize = 80;
 /// the main part, a segmented LRU, if it was asked for more often; otherwise it goes.
 /// Frequencies are those of a sketch, which remembers evicted blocks as well.
 ///
-/// *Cost*: O(log n), amortised; 104 bytes per block. *Not for* conversations and agents: a
-/// window of 1 % holds a few requests, and new turns have no frequency to show against
-/// those that have ended.
+/// *Cost*: O(log n), amortised; 104 bytes per block. *Not for* conversations: a window of 1 %
+/// holds a few requests, and new turns have no frequency to show against those that have
+/// ended. Agents lose less: 32 at once in 3,000 blocks of 512 tokens hit 86 %, with LRU 88 %.
 #[derive(Clone, Debug, Default)]
 pub struct WTinyLfu {
     max_window: usize,
@@ -41,6 +41,9 @@ impl WTinyLfu {
     fn renew(&mut self, block: BlockId, segment: usize) {
         let candidate = self.candidates[self.segments.segment(block)].remove(block);
         self.segments.renew(block, segment);
+        if segment == PROBATION {
+            self.uses.renew(block);
+        }
         if candidate {
             self.candidates[segment].insert(block, self.uses.recency(block));
         }
@@ -109,7 +112,9 @@ impl EvictionPolicy for WTinyLfu {
         let new = self.candidates[WINDOW].first();
         let old = self.candidates[PROBATION].first().or(self.candidates[PROTECTED].first());
         let (Some(new), Some(old)) = (new, old) else { return new.or(old) };
-        if self.segments.len(WINDOW) <= self.max_window {
+        // Victims are asked for before the blocks that need their place enter the window: what
+        // the main part does not take is the window with them, and one more than its part.
+        if self.segments.len(PROBATION) + self.segments.len(PROTECTED) > self.max_main {
             return Some(old);
         }
         if self.frequency(new) <= self.frequency(old) {
@@ -141,8 +146,36 @@ mod tests {
         (0..4).for_each(|id| script.request(&[id]));
         let segments = &script.policy.segments;
         assert_eq!([WINDOW, PROBATION, PROTECTED].map(|s| segments.len(s)), [1, 3, 0]);
-        // The window is not too large: probation goes, the oldest first.
-        assert_eq!(script.evict_all(), [0, 1, 2, 3]);
+        // The next block makes the window too large, and 3 is not more frequent than 0. Then it
+        // is empty: probation goes, the oldest first.
+        assert_eq!(script.evict_all(), [3, 0, 1, 2]);
+    }
+
+    #[test]
+    fn what_is_seen_once_does_not_get_into_a_full_pool() {
+        let mut script = Script::new(WTinyLfu::default(), 8); // window 1, main 7
+        (0..8).for_each(|id| script.request(&[id]));
+        for _ in 0..20 {
+            assert_eq!(script.evict(), 7);
+            script.request(&[7]);
+            script.policy.sketch = Sketch::new(8); // as if it were new content
+        }
+        (0..2).for_each(|_| script.policy.sketch.add(7));
+        // More frequent than 0, it takes its place.
+        assert_eq!(script.evict(), 0);
+        assert_eq!(script.policy.segments.segment(BlockId(7)), PROBATION);
+    }
+
+    #[test]
+    fn what_falls_back_is_the_newest_on_probation() {
+        let mut script = Script::new(WTinyLfu::default(), 8); // window 1
+        script.policy.max_protected = 1;
+        for id in [0, 1, 0, 2, 3] {
+            script.request(&[id]);
+        }
+        // 0 is protected, 1 and 2 are on probation, 3 in the window. 1 takes the place of 0.
+        script.request(&[1]);
+        assert_eq!(script.evict_all(), [3, 2, 0, 1]);
     }
 
     #[test]
@@ -157,7 +190,7 @@ mod tests {
         script.request(&[4]);
         script.request(&[3]); // twice, and the newest of the window
         script.request(&[4]); // twice
-        // 3 takes the place of 0. The window is small enough then: 1, then 3.
+        // 3 takes the place of 0, 4 that of 1.
         assert_eq!(script.evict_all(), [0, 1, 3, 4]);
     }
 }

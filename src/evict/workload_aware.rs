@@ -29,9 +29,10 @@ const AGE_SMOOTHING: f64 = 1.0 / 256.0;
 /// ([`describe`](crate::BlockManager::describe)); otherwise a request's turn is one more than
 /// the turn that brought the deepest block which it did not bring itself.
 ///
-/// *Cost*: O(log n), and one comparison per class in use at each eviction, 256 at most; 64
-/// bytes per block, about 30 for a candidate, and about 450 for what it remembers. *Not for*
-/// traffic whose turns and categories behave alike: then it is LRU with noise.
+/// *Cost*: O(log n), and one comparison per class in use at each eviction, 256 at most; O(n) at
+/// the end of an epoch; 64 bytes per block, about 30 for a candidate, and about 450 for what it
+/// remembers. *Not for* traffic whose turns and categories behave alike: then it is LRU with
+/// noise.
 #[derive(Clone, Debug, Default)]
 pub struct WorkloadAware {
     uses: Uses,

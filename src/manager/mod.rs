@@ -106,8 +106,8 @@ impl<P: EvictionPolicy> BlockManager<Xxh3, P> {
     ///
     /// let chosen_in_code = BlockManager::with_policy(Config::new(64), evict::S3Fifo::default())?;
     /// let chosen_by_name: evict::Kind = "s3-fifo".parse()?;
-    /// let chosen_at_run_time = BlockManager::with_policy(Config::new(64), chosen_by_name.build())?;
-    /// # let _ = (chosen_in_code, chosen_at_run_time);
+    /// let at_run_time = BlockManager::with_policy(Config::new(64), chosen_by_name.build(16))?;
+    /// # let _ = (chosen_in_code, at_run_time);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///

@@ -122,6 +122,12 @@ impl Accesses {
         self.rule
     }
 
+    /// Tokens per block.
+    #[must_use]
+    pub fn block_size(&self) -> u32 {
+        self.block_size
+    }
+
     /// Number of requests.
     #[must_use]
     pub fn len(&self) -> usize {

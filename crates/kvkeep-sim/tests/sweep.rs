@@ -2,7 +2,7 @@
 
 mod support;
 
-use kvkeep::evict::{Kind, Lru};
+use kvkeep::evict::Lru;
 use kvkeep_sim::{Accesses, Hits, Opt, Policy, Row, Rule, Sweep, replay};
 use proptest::prelude::*;
 use std::num::NonZeroUsize;
@@ -104,11 +104,6 @@ proptest! {
             prop_assert_eq!(&many.rows(&policies, &sizes, &|_, _| ()).unwrap(), &rows);
             let again = many.needed(&policies, &[0.5, 0.9, 1.0], &rows, &|_, _| ()).unwrap();
             prop_assert_eq!(&again, &needed);
-        }
-        for kind in Kind::ALL {
-            let enough = one.infinite().blocks.max(accesses.longest_request() + 1);
-            let hits = replay(&accesses, enough, kind.build()).unwrap();
-            prop_assert_eq!(hits, one.infinite().hits, "{} at {}", kind, enough);
         }
         for row in &rows[..rows.len() - 1] {
             let at = |policy| one.hits(policy, row.blocks).unwrap().hit;

@@ -82,7 +82,10 @@ impl<'a> Sweep<'a> {
             Policy::Infinite => Ok(self.infinite.hits),
             _ if blocks >= self.never_evicts_from() => Ok(self.infinite.hits),
             Policy::LRU if blocks >= self.curve.exact_from() => Ok(self.curve.hits(blocks)),
-            Policy::Evict(kind) => replay(self.accesses, blocks, kind.build()),
+            Policy::Evict(kind) => {
+                let block_size = self.accesses.block_size() as usize;
+                replay(self.accesses, blocks, kind.build(block_size))
+            }
             Policy::Opt => replay(self.accesses, blocks, Opt::new(self.accesses, blocks)),
         }
     }
