@@ -78,7 +78,7 @@ pub(crate) fn replay(
     let block_size = setup.block_size as usize;
     let config = Config::new(setup.num_blocks).block_size(block_size);
     let mut replay = Replay {
-        manager: BlockManager::with_policy(config, setup.policy.build())?,
+        manager: BlockManager::with_policy(config, setup.policy.build(setup.block_size as usize))?,
         now_ms: 0,
         infinite: InfiniteCache::new(block_size),
         decode_outputs: setup.decode_outputs,
