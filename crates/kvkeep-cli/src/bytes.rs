@@ -11,8 +11,7 @@ const MAX_FRACTION_DIGITS: usize = 15;
 /// `KiB`/`MiB`/`GiB`/`TiB` are powers of 1024, `KB`/`MB`/`GB`/`TB` powers of 1000, in any
 /// case. A single letter is read as vLLM reads it: `G` is binary, `g` decimal.
 pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
-    let unit_start = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(unit_start);
+    let (number, unit) = number_and_unit(text)?;
     let multiplier = byte_multiplier(unit.trim()).ok_or_else(|| {
         format!("unknown unit {unit:?}; use B, KiB, MiB, GiB, TiB or KB, MB, GB, TB")
     })?;
@@ -21,11 +20,19 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
 
 /// Parses a number of tokens: `32768`, or as vLLM reads it `32k` (decimal) and `32K` (binary).
 pub(crate) fn parse_tokens(text: &str) -> Result<u64, String> {
-    let unit_start = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(unit_start);
+    let (number, unit) = number_and_unit(text)?;
     let multiplier = letter_multiplier(unit)
         .ok_or_else(|| format!("unknown unit {unit:?}; use k or m (decimal), K or M (binary)"))?;
     scaled(number, multiplier)
+}
+
+fn number_and_unit(text: &str) -> Result<(&str, &str), String> {
+    match text.find(|c: char| !c.is_ascii_digit() && c != '.') {
+        Some(0) => {
+            Err(format!("{text:?} does not begin with a digit; it takes a number and a unit"))
+        }
+        unit_start => Ok(text.split_at(unit_start.unwrap_or(text.len()))),
+    }
 }
 
 fn byte_multiplier(unit: &str) -> Option<u64> {
@@ -118,6 +125,13 @@ mod tests {
             "99999999999TiB",
         ] {
             assert!(parse_bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_sign_is_no_unit() {
+        for refused in [parse_bytes("-1"), parse_tokens("-1"), parse_bytes("GiB")] {
+            assert!(refused.is_err_and(|why| why.contains("does not begin with a digit")));
         }
     }
 

@@ -1,7 +1,7 @@
 //! The flags that say how a trace is read, shared by all subcommands that read one.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use kvkeep_sim::trace::{self, Format, OpenOptions, Opened, TraceError};
+use kvkeep_sim::trace::{self, DEFAULT_USERS, Format, OpenOptions, Opened, TraceError};
 use std::{
     num::NonZeroU32,
     path::{Path, PathBuf},
@@ -29,6 +29,11 @@ pub(crate) struct TraceOptions {
 }
 
 impl TraceOptions {
+    /// Users who play agent sessions.
+    pub(crate) fn users(&self) -> u32 {
+        self.users.map_or(DEFAULT_USERS, NonZeroU32::get)
+    }
+
     /// Opens a trace.
     pub(crate) fn open<P: AsRef<Path>>(&self, paths: &[P]) -> Result<Opened, TraceError> {
         let options = OpenOptions {

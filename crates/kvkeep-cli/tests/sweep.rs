@@ -298,6 +298,33 @@ fn what_makes_no_sense_is_refused_with_what_to_do() {
     assert!(failure(&[azure.to_str().expect("UTF-8")]).contains("share a prefix"));
 }
 
+#[test]
+fn a_report_on_sessions_says_how_many_users_play_them() {
+    let session = temporary("session.json");
+    let request = "{\"t\": 0, \"in\": 8, \"out\": 1, \"hash_ids\": [1, 2], \"type\": \"n\"}";
+    fs::write(&session, format!("{{\"id\": \"a\", \"block_size\": 4, \"requests\": [{request}]}}"))
+        .expect("the session can be written");
+    let session = session.to_str().expect("the path is UTF-8");
+    let head = |more: &[&str]| stdout(&[&[session, "--sizes=9"], more].concat());
+    assert!(head(&["--users=3"]).contains("session.json, 3 users: 3 requests"));
+    assert!(head(&[]).contains("session.json, 32 users: 32 requests"));
+}
+
+#[test]
+fn a_sweep_that_fails_leaves_files_as_they_were() {
+    let trace = temporary("broken.jsonl");
+    let lines = fs::read_to_string(small()).expect("the trace can be read");
+    fs::write(&trace, format!("{lines}{{broken\n")).expect("the trace can be written");
+    let (new, old) = (temporary("new.html"), temporary("old.svg"));
+    fs::remove_file(&new).ok();
+    fs::write(&old, "kept").expect("the file can be written");
+    let path = |path: &Path| path.to_str().expect("the path is UTF-8").to_owned();
+    let stderr = failure(&[&path(&trace), "--html", &path(&new), "--svg", &path(&old)]);
+    assert!(stderr.contains("broken.jsonl:5"), "{stderr}");
+    assert!(!new.exists());
+    assert_eq!(fs::read_to_string(&old).expect("the file is there"), "kept");
+}
+
 /// LRU and OPT as an independent implementation has them, to its three digits.
 #[test]
 fn the_published_trace_agrees_with_another_implementation() {

@@ -319,6 +319,7 @@ fn flags_that_make_no_sense_are_named() {
         (vec!["sample", &trace], "--fraction"),
         (vec!["sample", &trace, "--fraction", "0"], "--fraction"),
         (vec!["sample", &trace, "--fraction", "1.1"], "--fraction"),
+        (vec!["generate", "--zipf", "-1"], "--zipf: expected 0 to 8, found -1"),
         (vec!["generate", "--turns", "0.5"], "--turns: expected 1 to 1000000, found 0.5"),
         (vec!["generate", "--system-prompts", "0"], "--system-prompts"),
         (vec!["convert", &trace, "--block-size", "0"], "--block-size"),

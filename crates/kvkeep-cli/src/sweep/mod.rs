@@ -155,11 +155,14 @@ fn json(report: &impl Serialize) -> String {
     json
 }
 
-/// Opens a file for writing and keeps what is in it: that it cannot be written is better known
-/// before the work than after it.
+/// Opens a file for writing and leaves everything as it was: that it cannot be written is better
+/// known before the work than after it, and a sweep that fails leaves no empty report.
 fn try_to_write(path: &Path) -> Result<(), Error> {
+    // Also a link to nowhere is somebody's.
+    let is_new = path.symlink_metadata().is_err();
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
-    file.map(drop).map_err(|error| cannot_be_written(path, &error))
+    let tried = file.and_then(|_| if is_new { fs::remove_file(path) } else { Ok(()) });
+    tried.map_err(|error| cannot_be_written(path, &error))
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Error> {

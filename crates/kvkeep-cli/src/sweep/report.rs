@@ -1,6 +1,7 @@
 //! What a sweep found: the figures behind the table, CSV, JSON and the pictures.
 
 use super::{memory::Memory, verdict::Verdict};
+use crate::table::grouped;
 use kvkeep_sim::{Accesses, Needed, Policy, Row, Rule};
 use serde::{Serialize, Serializer};
 
@@ -147,12 +148,12 @@ impl Report {
         let mut notes = vec![
             match self.rule {
                 Rule::Engine => {
-                    "Hit rate = cached prompt tokens / prompt tokens. Rule `engine`: only full \
+                    "Hit rate = cached prompt tokens / prompt tokens. --rule engine: only full \
                      blocks are cached, a partial last block never; the last token is always \
                      computed, and so is the block that holds it."
                 }
                 Rule::Blocks => {
-                    "Hit rate = cached blocks / blocks of all prompts. Rule `blocks`: a partial \
+                    "Hit rate = cached blocks / blocks of all prompts. --rule blocks: a partial \
                      last block counts and hits like a full one, and so does the block of the \
                      last token."
                 }
@@ -167,7 +168,9 @@ impl Report {
             notes.push(format!(
                 "A request that does not fit the cache with one block for its last token is \
                  rejected and counts as missed ({} of {} at {} blocks).",
-                cell.rejected, self.requests, cell.blocks
+                grouped(cell.rejected),
+                grouped(self.requests as u64),
+                grouped(cell.blocks.into())
             ));
         }
         notes.push(format!(

@@ -1,7 +1,7 @@
 //! Which trace a sweep reads: the one that is named, or a made-up one.
 
 use crate::{error::Error, trace_options::TraceOptions};
-use kvkeep_sim::trace::{Generate, GenerateOptions, Request, Source};
+use kvkeep_sim::trace::{Format, Generate, GenerateOptions, Request, Source};
 use std::path::PathBuf;
 
 /// A trace to read, with its name for the report and its errors as the command's.
@@ -26,6 +26,11 @@ pub(super) fn open(paths: &[PathBuf], options: &TraceOptions) -> Result<Named, E
             source.format()
         )));
     }
+    // The same sessions of more users are another trace.
+    let name = match source.format() {
+        Format::Agentic => format!("{name}, {} users", options.users()),
+        _ => name,
+    };
     Ok(Named { name, source: Box::new(AsCommand(source)) })
 }
 

@@ -101,7 +101,7 @@ fn verdict(blocks: u32, gib: f64, rates: [f64; 4], policy: Policy) -> Verdict {
     } else {
         format!(
             "no swept policy gains a point over lru, though the optimum has {} more: tell the \
-             cache what will not be reused",
+             cache what will not be reused (retention hints)",
             points(lru_gap)
         )
     };

@@ -15,20 +15,23 @@ pub(super) struct Args {
           value_parser = clap::value_parser!(u64).range(1..))]
     requests: u64,
     /// Sessions that start per second; of 100, 25 are single requests that share nothing
-    #[arg(long, value_name = "RATE",
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true,
           default_value_t = GenerateOptions::default().sessions_per_second)]
     sessions_per_second: f64,
     /// Turns of a session, mean of a geometric distribution
-    #[arg(long, value_name = "MEAN", default_value_t = GenerateOptions::default().turns)]
+    #[arg(long, value_name = "MEAN", allow_negative_numbers = true,
+          default_value_t = GenerateOptions::default().turns)]
     turns: f64,
     /// Seconds from one turn to the next, median of a log-normal distribution
-    #[arg(long, value_name = "MEDIAN", default_value_t = GenerateOptions::default().think_time)]
+    #[arg(long, value_name = "MEDIAN", allow_negative_numbers = true,
+          default_value_t = GenerateOptions::default().think_time)]
     think_time: f64,
     /// System prompts in use; each four share their tools
     #[arg(long, value_name = "N", default_value_t = GenerateOptions::default().system_prompts)]
     system_prompts: NonZeroU16,
     /// Exponent of their popularity: 0 is all alike
-    #[arg(long, value_name = "S", default_value_t = GenerateOptions::default().zipf)]
+    #[arg(long, value_name = "S", allow_negative_numbers = true,
+          default_value_t = GenerateOptions::default().zipf)]
     zipf: f64,
     /// Names the trace
     #[arg(long, value_name = "SEED", default_value_t = GenerateOptions::default().seed)]

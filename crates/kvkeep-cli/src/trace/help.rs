@@ -35,6 +35,7 @@ and lmcache logs, which are put in order among the next 4,096 requests.
             block_size, requests (t, in, out, hash_ids, api_time; subagents
             nested). --users play them side by side, user u the sessions u,
             u + N, ..., one after another; the first start in the first minute.
+            Users beyond the sessions play them again, with ids of their own.
   dynamo    dynamo.request.trace.v1: request_end events with replay hashes.
   lmcache   JSON Lines: timestamp (s), chunk_hashes of full chunks, chunk_size
             and seq_len where logged.

@@ -144,8 +144,9 @@ impl fmt::Display for LineProblem {
 fn in_column(error: &serde_json::Error) -> String {
     let (line, column) = (error.line(), error.column());
     let text = error.to_string();
+    let hint = if error.is_eof() { "; is the trace cut off?" } else { "" };
     match text.strip_suffix(&format!(" at line {line} column {column}")) {
-        Some(message) => format!("{message} (column {column})"),
-        None => text,
+        Some(message) => format!("{message} (column {column}){hint}"),
+        None => text + hint,
     }
 }

@@ -134,7 +134,7 @@ fn decompressed(mut stored: BufReader<Counted>) -> io::Result<Box<dyn BufRead>> 
     let is_gzip = magic.starts_with(&[0x1f, 0x8b]);
     let is_zstd = magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
     let stored = Cursor::new(magic).chain(stored);
-    Ok(if is_gzip {
+    let mut text: Box<dyn BufRead> = if is_gzip {
         let text = flate2::bufread::MultiGzDecoder::new(stored);
         Box::new(BufReader::with_capacity(BUFFER_BYTES, text))
     } else if is_zstd {
@@ -142,7 +142,14 @@ fn decompressed(mut stored: BufReader<Counted>) -> io::Result<Box<dyn BufRead>> 
         Box::new(BufReader::with_capacity(BUFFER_BYTES, text))
     } else {
         Box::new(stored)
-    })
+    };
+    // Spreadsheets begin a text with a byte order mark, which is no part of it.
+    let mut head = Vec::new();
+    (&mut text).take(3).read_to_end(&mut head)?;
+    if head == *b"\xef\xbb\xbf" {
+        head.clear();
+    }
+    Ok(Box::new(Cursor::new(head).chain(text)))
 }
 
 #[cfg(test)]
@@ -168,6 +175,9 @@ mod tests {
         let zstd = |text: &str| zstd::encode_all(text.as_bytes(), 0).unwrap();
         assert_eq!(text([gzip("ab"), gzip("cd\n")].concat()), "abcd\n");
         assert_eq!(text([zstd("ab"), zstd("cd\n")].concat()), "abcd\n");
+        assert_eq!(text(zstd("\u{feff}ab\n")), "ab\n", "no byte order mark");
+        assert_eq!(text("\u{feff}".into()), "");
+        assert_eq!(text("a\u{feff}".into()), "a\u{feff}");
         assert_eq!(text(b"(".to_vec()), "(");
         assert_eq!(text(b"(abc".to_vec()), "(abc");
     }

@@ -228,6 +228,12 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_ends_too_early_is_perhaps_cut_off() {
+        let message = read("{\"timestamp\": 1,").unwrap_err();
+        assert!(message.ends_with("; is the trace cut off?"), "{message}");
+    }
+
+    #[test]
     fn text_that_is_not_utf8_is_a_line_error() {
         let trace = [line(1, 1, &[0]).as_bytes(), b"\n{\"\xff\": 1}\n"].concat();
         let message = read(trace).unwrap_err();
