@@ -4,7 +4,7 @@
 //! so what is left to get wrong is: to name no candidate although there is one, to keep
 //! something beyond its end, to depend on anything but the events, or to panic.
 
-use crate::evict::EvictionPolicy;
+use crate::evict::{EvictionPolicy, SplitMix};
 use crate::{BlockId, BlockManager, Config, Error, Identity, Retention, SeqId};
 use std::fmt;
 
@@ -83,9 +83,9 @@ pub fn check<P: EvictionPolicy>(
 
 /// Runs one case; returns the block tables after each operation, where evictions show.
 fn run<P: EvictionPolicy>(policy: P, case: u64) -> Result<Vec<Vec<BlockId>>, ConformanceError> {
-    let mut random = Random(case);
-    let num_blocks = 2 + random.below(23);
-    let config = Config::new(num_blocks).block_size(1 + random.below(2) as usize);
+    let mut random = SplitMix::new(case);
+    let num_blocks = 2 + random.below(23) as u32;
+    let config = Config::new(num_blocks).block_size(1 + random.below(2));
     let fail = |operation, fault| ConformanceError { case, operation, fault };
     let kv = BlockManager::with_policy(config, policy).expect("24 blocks are always granted");
     let mut rig = Rig { kv, running: Vec::new(), random, now_ms: 0 };
@@ -110,7 +110,7 @@ fn run<P: EvictionPolicy>(policy: P, case: u64) -> Result<Vec<Vec<BlockId>>, Con
 struct Rig<P: EvictionPolicy> {
     kv: BlockManager<crate::hash::Xxh3, P>,
     running: Vec<SeqId>,
-    random: Random,
+    random: SplitMix,
     now_ms: u64,
 }
 
@@ -124,7 +124,7 @@ impl<P: EvictionPolicy> Rig<P> {
             20 => self.hint(),
             21 => self.adopt(),
             22 => {
-                self.now_ms += u64::from(self.random.below(40));
+                self.now_ms += self.random.below(40) as u64;
                 self.kv.advance_time(self.now_ms)
             }
             _ if self.random.below(6) == 0 => {
@@ -136,20 +136,20 @@ impl<P: EvictionPolicy> Rig<P> {
     }
 
     fn pick(&mut self) -> Option<SeqId> {
-        let running = self.running.len() as u32;
-        (running > 0).then(|| self.running[self.random.below(running) as usize])
+        let running = self.running.len();
+        (running > 0).then(|| self.running[self.random.below(running)])
     }
 
     /// A request whose prompt walks down a small tree.
     fn admit(&mut self) -> Result<(), Error> {
-        let most = (self.kv.num_tokens() as u32).min(14);
+        let most = self.kv.num_tokens().min(14);
         let length = 1 + self.random.below(most);
-        let prompt: Vec<u32> = (0..length).map(|_| self.random.below(5) / 4).collect();
+        let prompt: Vec<u32> = (0..length).map(|_| self.random.below(5) as u32 / 4).collect();
         if self.running.len() == RUNNING {
             self.end()?;
         }
         let seq = self.kv.admit(&prompt, &Identity::default())?.seq;
-        let turn = (self.random.below(2) == 0).then(|| self.random.below(4));
+        let turn = (self.random.below(2) == 0).then(|| self.random.below(4) as u32);
         self.kv.describe(seq, self.random.below(3) as u16, turn)?;
         if self.random.below(8) == 0 {
             return self.kv.withdraw(seq);
@@ -175,7 +175,7 @@ impl<P: EvictionPolicy> Rig<P> {
             return Ok(());
         }
         let tokens = match self.random.below(3) {
-            0 => 1 + self.random.below(waiting as u32) as usize,
+            0 => 1 + self.random.below(waiting),
             _ => waiting,
         };
         match self.kv.reserve(seq, tokens) {
@@ -195,7 +195,7 @@ impl<P: EvictionPolicy> Rig<P> {
 
     fn append(&mut self) -> Result<(), Error> {
         let Some(seq) = self.pick() else { return Ok(()) };
-        match self.kv.append(seq, self.random.below(2)) {
+        match self.kv.append(seq, self.random.below(2) as u32) {
             Err(Error::TooLong { .. }) => Ok(()),
             other => other,
         }
@@ -224,9 +224,9 @@ impl<P: EvictionPolicy> Rig<P> {
         let retention = match self.random.below(3) {
             0 => Retention::not_reused(),
             1 => Retention::priority(self.random.below(101) as u8)?,
-            _ => Retention::priority(90)?.for_ms(u64::from(self.random.below(60))),
+            _ => Retention::priority(90)?.for_ms(self.random.below(60) as u64),
         };
-        let start = self.random.below(6) as usize;
+        let start = self.random.below(6);
         match self.kv.retain(seq, start.., retention) {
             Err(Error::TooManyHints { .. }) => Ok(()),
             other => other,
@@ -256,19 +256,6 @@ impl<P: EvictionPolicy> Rig<P> {
     fn tables(&self) -> Vec<BlockId> {
         let tables = self.running.iter().filter_map(|&seq| self.kv.block_table(seq).ok());
         tables.flatten().copied().collect()
-    }
-}
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u32) -> u32 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((((mixed ^ (mixed >> 31)) >> 32) * u64::from(bound)) >> 32) as u32
     }
 }
 

@@ -62,6 +62,7 @@ pub use mq::Mq;
 pub use policy::{Access, EvictionPolicy, Inserted};
 pub use priority::Priority;
 pub use random::Random;
+pub(crate) use random::SplitMix;
 pub use s3_fifo::S3Fifo;
 pub use sieve::Sieve;
 pub use slru::Slru;

@@ -115,11 +115,15 @@ impl Lottery {
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).
 #[derive(Clone, Debug, Default)]
-struct SplitMix(u64);
+pub(crate) struct SplitMix(u64);
 
 impl SplitMix {
+    pub(crate) const fn new(seed: u64) -> Self {
+        SplitMix(seed)
+    }
+
     /// A number below `bound`, or 0. Its bias, of `bound` in 2^32, does not matter here.
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

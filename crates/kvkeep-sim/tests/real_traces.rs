@@ -27,26 +27,27 @@ fn found(name: &str) -> Option<PathBuf> {
 /// The trace by blocks of 512 tokens.
 fn read(path: &Path, users: Option<u32>) -> Accesses {
     let options = OpenOptions { users: users.and_then(NonZeroU32::new), ..OpenOptions::default() };
-    let mut source = open(&[path], &options).unwrap();
-    let block_size = NonZeroU32::new(512).unwrap();
-    let mut writer = Writer::new(Vec::new(), source.block_size(), block_size).unwrap();
+    let mut source = open(&[path], &options).expect("a published trace");
+    let block_size = NonZeroU32::new(512).expect("not zero");
+    let mut writer = Writer::new(Vec::new(), source.block_size(), block_size).expect("a multiple");
     let mut request = Request::default();
-    while source.read_next(&mut request).unwrap() {
-        writer.write(&request).unwrap();
+    while source.read_next(&mut request).expect("a published trace") {
+        writer.write(&request).expect("memory");
     }
-    let input = Input::from_bytes("trace", writer.into_inner()).unwrap();
-    let trace = Trace::read(&mut Mooncake::new(input, None).unwrap()).unwrap();
+    let input = Input::from_bytes("trace", writer.into_inner()).expect("memory");
+    let trace = Trace::read(&mut Mooncake::new(input, None).expect("written above"))
+        .expect("written above");
     Accesses::new(&trace, Rule::Blocks)
 }
 
 /// Hit rates in percent, by size.
 fn rates(accesses: &Accesses, policies: &[Policy]) -> Vec<Vec<f64>> {
-    let sweep = Sweep::new(accesses, NonZeroUsize::new(2).unwrap());
-    let rows = sweep.rows(policies, &SIZES, &|_, _| {}).unwrap();
+    let sweep = Sweep::new(accesses, NonZeroUsize::new(2).expect("a sweep"));
+    let rows = sweep.rows(policies, &SIZES, &|_, _| {}).expect("a sweep");
     let of = |policy| {
         SIZES.map(|blocks| {
             let row = rows.iter().find(|row| row.policy == policy && row.blocks == blocks);
-            100.0 * row.unwrap().hits.rate()
+            100.0 * row.expect("a sweep").hits.rate()
         })
     };
     policies.iter().map(|&policy| of(policy).to_vec()).collect()
@@ -76,7 +77,7 @@ fn keeps_its_promise(name: &str, users: Option<u32>) {
     let policies: Vec<Policy> =
         others.into_iter().chain([Kind::Adaptive]).map(Policy::Evict).collect();
     let scores = rates(&read(&path, users), &policies);
-    let (adaptive, others) = scores.split_last().unwrap();
+    let (adaptive, others) = scores.split_last().expect("six policies");
     for (at, &rate) in adaptive.iter().enumerate() {
         let best = others.iter().map(|scores| scores[at]).fold(0.0, f64::max);
         let lru = others[0][at];
