@@ -110,7 +110,7 @@ fn needed(out: &mut String, report: &Report) {
 
 /// How exact needed sizes are.
 pub(super) const NEEDED_NOTE: &str =
-    "Exact for lru; others up to 1 % too large, and their hits need not rise with every block.";
+    "Exact for lru and opt; others up to 1 % too large, their hits need not rise with every block.";
 
 /// The shares of needed sizes, which are the same for each policy.
 pub(super) fn shares(needed: &[Enough]) -> Vec<f64> {

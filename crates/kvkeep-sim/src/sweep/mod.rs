@@ -1,7 +1,7 @@
 //! Eviction policies times cache sizes, on all cores.
 //!
-//! Every cell is a replay of its own through the block manager, but where LRU's curve is
-//! exact: that gives all sizes at once. Cells share nothing but the trace, so the result
+//! Every cell is a replay of its own through the block manager, but where the curves of LRU
+//! and OPT are exact: those give all sizes at once. Cells share nothing but the trace, so the result
 //! does not depend on the number of threads.
 
 mod needed;
@@ -37,11 +37,13 @@ pub struct Sweep<'a> {
     accesses: &'a Accesses,
     threads: NonZeroUsize,
     curve: Curve,
+    opt: Curve,
     infinite: Row,
 }
 
 impl<'a> Sweep<'a> {
-    /// Reads LRU's curve and the infinite cache from the trace. O(log n) per block.
+    /// Reads the curves of LRU and OPT and the infinite cache from the trace; see [`Curve`] for
+    /// what that takes.
     #[must_use]
     pub fn new(accesses: &'a Accesses, threads: NonZeroUsize) -> Sweep<'a> {
         let (hit, kept) = accesses.infinite();
@@ -50,8 +52,18 @@ impl<'a> Sweep<'a> {
             accesses,
             threads,
             curve: Curve::lru(accesses),
+            opt: Curve::opt(accesses),
             // Blocks are numbered with 32 bits, so there are no more different ones.
             infinite: Row { policy: Policy::Infinite, blocks: kept as u32, hits },
+        }
+    }
+
+    /// The curve of a policy that has one.
+    fn exact(&self, policy: Policy) -> Option<&Curve> {
+        match policy {
+            Policy::LRU => Some(&self.curve),
+            Policy::Opt => Some(&self.opt),
+            Policy::Evict(_) | Policy::Infinite => None,
         }
     }
 
@@ -78,10 +90,12 @@ impl<'a> Sweep<'a> {
     /// # Errors
     /// There can be no cache of so many blocks.
     pub fn hits(&self, policy: Policy, blocks: u32) -> Result<Hits, ReplayError> {
+        if let Some(curve) = self.exact(policy).filter(|curve| blocks >= curve.exact_from()) {
+            return Ok(curve.hits(blocks));
+        }
         match policy {
             Policy::Infinite => Ok(self.infinite.hits),
             _ if blocks >= self.never_evicts_from() => Ok(self.infinite.hits),
-            Policy::LRU if blocks >= self.curve.exact_from() => Ok(self.curve.hits(blocks)),
             Policy::Evict(kind) => {
                 let block_size = self.accesses.block_size() as usize;
                 replay(self.accesses, blocks, kind.build(block_size))
@@ -107,9 +121,9 @@ impl<'a> Sweep<'a> {
         sizes.sort_unstable();
         sizes.dedup();
         let cells = policies.iter().flat_map(|&policy| sizes.iter().map(move |&at| (policy, at)));
-        // OPT reads ahead and takes longest; small caches evict most.
+        // Small caches evict most and take longest.
         let mut jobs: Vec<_> = cells.enumerate().collect();
-        jobs.sort_by_key(|&(_, (policy, blocks))| (policy != Policy::Opt, blocks));
+        jobs.sort_by_key(|&(_, (_, blocks))| blocks);
         let done = |count| progress(count, jobs.len());
         let hits = parallel::map(self.threads, &jobs, &done, |&(_, (policy, blocks))| {
             self.hits(policy, blocks)

@@ -1,6 +1,6 @@
 //! How large a cache has to be for a share of what the infinite cache hits.
 //!
-//! LRU's curve knows the smallest one. Other policies are searched by bisection, between
+//! The curves of LRU and OPT know the smallest one. Other policies are searched by bisection, between
 //! sizes of the sweep. Their hits need not rise with every block, so a smaller cache may do as
 //! well; what is found reaches the share, and one that is smaller by the precision does not.
 
@@ -18,7 +18,7 @@ pub struct Needed {
     pub policy: Policy,
     /// Of the infinite cache's hits, from 0 to 1.
     pub share: f64,
-    /// The size. Exact for LRU and below 200 blocks, else up to 1 % too large.
+    /// The size. Exact for LRU, OPT and below 200 blocks, else up to 1 % too large.
     pub blocks: u32,
 }
 
@@ -41,20 +41,19 @@ impl Sweep<'_> {
         }
         let policies = with_opt(policies);
         let jobs = policies.iter().flat_map(|&policy| shares.iter().map(move |&at| (policy, at)));
-        // OPT, which takes longest, comes first.
-        let jobs: Vec<_> = jobs.rev().collect();
+        let jobs: Vec<_> = jobs.collect();
         let done = |count| progress(count, jobs.len());
         let needed = parallel::map(self.threads, &jobs, &done, |&(policy, share)| {
             let blocks = self.blocks_for(policy, share, rows)?;
             Ok(Needed { policy, share, blocks })
         });
-        needed.into_iter().rev().collect()
+        needed.into_iter().collect()
     }
 
     fn blocks_for(&self, policy: Policy, share: f64, rows: &[Row]) -> Result<u32, ReplayError> {
-        if policy == Policy::LRU {
-            let blocks = self.curve.blocks_for(share);
-            if blocks > self.curve.exact_from() {
+        if let Some(curve) = self.exact(policy) {
+            let blocks = curve.blocks_for(share);
+            if blocks > curve.exact_from() {
                 return Ok(blocks);
             }
         }
@@ -70,7 +69,7 @@ impl Sweep<'_> {
             }
             low = row.blocks;
         }
-        let precision = if policy == Policy::LRU { u32::MAX } else { PRECISION };
+        let precision = if self.exact(policy).is_some() { u32::MAX } else { PRECISION };
         while high - low > (high / precision).max(1) {
             let middle = low + (high - low) / 2;
             if is_enough(self.hits(policy, middle)?.hit) {
