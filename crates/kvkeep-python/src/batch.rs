@@ -3,9 +3,10 @@
 use crate::errors::{Raise, refused};
 use crate::ints::{Ints, PerSequence};
 use crate::manager::{BlockManager, locked};
-use kvkeep::{Advance, BlockId, Error, SeqId, Step};
-use numpy::ndarray::{Array2, ArrayViewMut2};
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadwriteArray2};
+use crate::tables::{Misfit, Tables};
+use kvkeep::{Advance, Error, SeqId, Step};
+use numpy::ndarray::Array2;
+use numpy::{IntoPyArray, PyArray1, PyArray2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -106,7 +107,7 @@ pub(crate) struct Moves<'py> {
     pub(crate) commit: PerSequence<'py>,
     pub(crate) reserve: PerSequence<'py>,
     pub(crate) lookahead: PerSequence<'py>,
-    pub(crate) block_tables: Option<PyReadwriteArray2<'py, i32>>,
+    pub(crate) block_tables: Option<Tables<'py>>,
 }
 
 /// `advance`; see the stubs.
@@ -136,7 +137,7 @@ pub(crate) fn advance(
         return Err(wrong_tokens(tokens.len(), len, counts));
     }
     let mut tables = moves.block_tables;
-    let mut tables = tables.as_mut().map(|tables| tables.as_array_mut());
+    let mut tables = tables.as_mut().map(Tables::rows).transpose()?;
     let mut steps = Vec::with_capacity(len);
     let advanced = locked!(manager, kv => {
         let block_size = kv.block_size();
@@ -146,13 +147,14 @@ pub(crate) fn advance(
             let computed = kv.tokens_computed(one.seq).unwrap_or(0).saturating_add(one.commit);
             computed.saturating_add(one.reserve).saturating_add(one.lookahead).div_ceil(block_size)
         };
-        check_shape(tables.as_ref(), len, num_blocks).and_then(|()| {
+        let fits = tables.as_ref().map_or(Ok(()), |tables| tables.check(len, num_blocks));
+        fits.map_err(Failure::Misfit).and_then(|()| {
             let advanced = kv.advance(&batch, &mut steps).map_err(Failure::Batch)?;
             if let Some(tables) = &mut tables {
                 for (n, (one, step)) in batch.iter().zip(&steps).enumerate() {
                     let first = step.first_new_block - usize::from(step.copy.is_some());
                     let table = kv.block_table(one.seq).unwrap_or(&[]);
-                    write_row(tables, n, first, table);
+                    tables.write(n, first, table);
                 }
             }
             Ok(advanced)
@@ -165,16 +167,16 @@ pub(crate) fn advance(
 pub(crate) fn block_tables(
     manager: &BlockManager,
     seqs: &[u64],
-    mut out: PyReadwriteArray2<'_, i32>,
+    mut out: Tables<'_>,
 ) -> PyResult<Vec<i32>> {
-    let mut out = out.as_array_mut();
+    let mut out = out.rows()?;
     let lengths = locked!(manager, kv => {
         let tables = seqs.iter().map(|&seq| kv.block_table(SeqId::from_u64(seq)));
         let tables: Result<Vec<_>, _> = tables.collect();
         tables.map_err(Failure::Refused).and_then(|tables| {
-            check_shape(Some(&out), seqs.len(), |n| tables[n].len())?;
+            out.check(seqs.len(), |n| tables[n].len()).map_err(Failure::Misfit)?;
             for (n, table) in tables.iter().enumerate() {
-                write_row(&mut out, n, 0, table);
+                out.write(n, 0, table);
             }
             Ok(tables.iter().map(|table| table.len() as i32).collect())
         })
@@ -186,8 +188,7 @@ pub(crate) fn block_tables(
 enum Failure {
     Batch(kvkeep::BatchError),
     Refused(Error),
-    Rows { rows: usize, needed: usize },
-    Columns { index: usize, columns: usize, needed: usize },
+    Misfit(Misfit),
 }
 
 impl Raise for Failure {
@@ -195,38 +196,8 @@ impl Raise for Failure {
         match self {
             Failure::Batch(error) => error.raise(),
             Failure::Refused(error) => error.raise(),
-            Failure::Rows { rows, needed } => PyValueError::new_err(format!(
-                "the block tables have {rows} rows for a batch of {needed} sequences"
-            )),
-            Failure::Columns { index, columns, needed } => PyValueError::new_err(format!(
-                "the block tables have {columns} columns; sequence {index} of the batch needs {needed}"
-            )),
+            Failure::Misfit(error) => error.raise(),
         }
-    }
-}
-
-/// Whether all rows fit, before anything is written.
-fn check_shape(
-    tables: Option<&ArrayViewMut2<'_, i32>>,
-    len: usize,
-    num_blocks: impl Fn(usize) -> usize,
-) -> Result<(), Failure> {
-    let Some(tables) = tables else { return Ok(()) };
-    let (rows, columns) = tables.dim();
-    if rows < len {
-        return Err(Failure::Rows { rows, needed: len });
-    }
-    match (0..len).find(|&n| num_blocks(n) > columns) {
-        None => Ok(()),
-        Some(index) => Err(Failure::Columns { index, columns, needed: num_blocks(index) }),
-    }
-}
-
-/// Writes a table from entry `first` on.
-fn write_row(tables: &mut ArrayViewMut2<'_, i32>, row: usize, first: usize, table: &[BlockId]) {
-    let mut row = tables.row_mut(row);
-    for (entry, block) in row.iter_mut().zip(table).skip(first) {
-        *entry = block.get() as i32;
     }
 }
 

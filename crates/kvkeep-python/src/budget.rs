@@ -4,7 +4,7 @@ use crate::errors::Raise;
 use kvkeep::budget::{self, Attention, Budget, GpuMemory, KvDtype, Memory, PerRank, Value};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyDict, PyInt, PyList};
 
 /// What one token costs on one GPU.
 ///
@@ -106,10 +106,20 @@ impl KvLayout {
 }
 
 /// Bytes: the same on each GPU, or a list with one number each.
-#[derive(FromPyObject)]
 enum Bytes {
     Same(u64),
     Each(Vec<u64>),
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Bytes {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        if object.is_instance_of::<PyInt>() {
+            return object.extract().map(Bytes::Same);
+        }
+        object.extract().map(Bytes::Each)
+    }
 }
 
 impl From<Bytes> for PerRank<u64> {

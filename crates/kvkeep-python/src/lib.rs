@@ -13,6 +13,7 @@ mod ints;
 mod manager;
 mod outcome;
 mod pages;
+mod tables;
 
 use pyo3::prelude::*;
 

@@ -6,10 +6,11 @@ use crate::hashing::Hasher;
 use crate::identity::Identity;
 use crate::ints::{Ints, PerSequence};
 use crate::outcome::{Admission, Commit, Step};
+use crate::tables::Tables;
 use kvkeep::evict::{EvictionPolicy, Kind};
 use kvkeep::hash::{VllmSha256Cbor, Xxh3};
 use kvkeep::{BlockId, BlockState, Config, MissReason, Retention, SeqId};
-use numpy::{PyArray1, PyReadwriteArray2};
+use numpy::PyArray1;
 use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -322,7 +323,7 @@ impl BlockManager {
     ///     commit: tokens to commit of the open steps, 0 where none is open.
     ///     reserve: tokens of the next steps, 0 to open none.
     ///     lookahead: slots for so many more.
-    ///     block_tables: int32, shape (at least n, columns), whose row i holds the block table of
+    ///     block_tables: C-contiguous int32, shape (at least n, columns), whose row i holds the block table of
     ///         sequence i as of its last step. The entries that the next step adds are written.
     ///
     /// `commit`, `reserve`, `lookahead` and `append_counts` are one number for all sequences, or
@@ -351,7 +352,7 @@ impl BlockManager {
         commit: PerSequence<'py>,
         reserve: PerSequence<'py>,
         lookahead: PerSequence<'py>,
-        block_tables: Option<PyReadwriteArray2<'py, i32>>,
+        block_tables: Option<Tables<'py>>,
     ) -> PyResult<Advanced> {
         let moves = Moves { append, append_counts, commit, reserve, lookahead, block_tables };
         batch::advance(self, seqs.as_slice()?, moves)
@@ -362,7 +363,7 @@ impl BlockManager {
     ///
     /// Args:
     ///     seqs: handles, shape (n,).
-    ///     out: int32, shape (at least n, columns).
+    ///     out: C-contiguous int32, shape (at least n, columns).
     ///
     /// Raises:
     ///     UnknownSequenceError.
@@ -371,7 +372,7 @@ impl BlockManager {
         &self,
         py: Python<'py>,
         seqs: Ints<'py, u64>,
-        out: PyReadwriteArray2<'py, i32>,
+        out: Tables<'py>,
     ) -> PyResult<Bound<'py, PyArray1<i32>>> {
         Ok(PyArray1::from_vec(py, batch::block_tables(self, seqs.as_slice()?, out)?))
     }
