@@ -190,7 +190,7 @@ impl EvictionPolicy for Adaptive {
         if self.requests.is_multiple_of(LEARN_EVERY) {
             self.model.learn();
         }
-        self.cells.renew();
+        self.cells.request_ends();
     }
 
     fn offer(&mut self, block: BlockId) {
