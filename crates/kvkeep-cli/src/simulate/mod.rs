@@ -13,7 +13,8 @@ mod report;
 mod workload;
 
 use crate::{
-    error::Error, format::Format, names, output, progress::Progress, trace_options::TraceOptions,
+    bytes::parse_count, error::Error, format::Format, names, output, progress::Progress,
+    trace_options::TraceOptions,
 };
 use conversations::Conversations;
 use from_trace::FromTrace;
@@ -35,8 +36,7 @@ pub(crate) struct Args {
     /// Decode the outputs as well, one token at a time
     #[arg(long)]
     outputs: bool,
-    #[arg(long, value_name = "N", help = help::requests(),
-          value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", help = help::requests(), value_parser = parse_count::<u64>)]
     requests: Option<u64>,
     /// Seed of the built-in workload [default: 0]
     #[arg(long, value_name = "SEED", conflicts_with = "trace")]

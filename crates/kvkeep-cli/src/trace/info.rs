@@ -2,6 +2,7 @@
 
 use super::Failure;
 use crate::{
+    bytes::parse_count,
     format::Format,
     output,
     progress::Progress,
@@ -18,7 +19,7 @@ pub(super) struct Args {
     #[arg(required = true)]
     trace: Vec<PathBuf>,
     /// Stop after N requests
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = parse_count::<u64>)]
     requests: Option<u64>,
     /// How to print the figures
     #[arg(long, value_enum, default_value_t = Format::Table)]
