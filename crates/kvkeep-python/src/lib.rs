@@ -13,6 +13,7 @@ mod ints;
 mod manager;
 mod outcome;
 mod pages;
+mod simulate;
 mod tables;
 
 use pyo3::prelude::*;
@@ -24,5 +25,6 @@ fn _kvkeep(module: &Bound<'_, PyModule>) -> PyResult<()> {
     hashing::register(module)?;
     budget::register(module)?;
     pages::register(module)?;
+    simulate::register(module)?;
     Ok(())
 }

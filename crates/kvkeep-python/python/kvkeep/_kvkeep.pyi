@@ -1,7 +1,8 @@
 """Types of the compiled module. Its docstrings say what everything means."""
 
 from collections.abc import Sequence
-from typing import Final, Literal, TypeAlias, final
+from os import PathLike
+from typing import Any, Final, Literal, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,8 @@ __all__ = [
     "Step",
     "block_hashes",
     "plan",
+    "simulate",
+    "sweep",
 ]
 
 HASHERS: Final[tuple[str, ...]]
@@ -259,3 +262,32 @@ class PageLayout:
     def copy_runs(self, sources: _Ints, destinations: _Ints) -> NDArray[np.uint64]: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
+
+def simulate(
+    trace: str | PathLike[str] | None = None,
+    *,
+    blocks: int | None = None,
+    block_size: int = 16,
+    policy: str = "lru",
+    outputs: bool = False,
+    requests: int | None = None,
+    seed: int = 0,
+    trace_format: str | None = None,
+    trace_block_size: int | None = None,
+    users: int | None = None,
+    trace_seed: int | None = None,
+) -> dict[str, Any]: ...
+def sweep(
+    trace: str | PathLike[str] | Sequence[str | PathLike[str]] | None = None,
+    *,
+    policies: Sequence[str] | None = None,
+    sizes: Sequence[int | str] | None = None,
+    rule: Literal["engine", "blocks"] = "engine",
+    layout: KvLayout | None = None,
+    deployment_blocks: int | None = None,
+    threads: int | None = None,
+    trace_format: str | None = None,
+    trace_block_size: int | None = None,
+    users: int | None = None,
+    trace_seed: int | None = None,
+) -> dict[str, Any]: ...
