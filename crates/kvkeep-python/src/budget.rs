@@ -34,7 +34,6 @@ impl KvLayout {
     #[pyo3(text_signature = "(*, layers, dtype, kv_heads=None, head_size=None, \
                              latent_size=None, rope_size=None, block_size=16, \
                              tensor_parallel_size=1, pipeline_parallel_size=1)")]
-    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn new(
         layers: u32,
         dtype: &str,
@@ -156,7 +155,6 @@ impl From<Bytes> for PerRank<u64> {
     gpu_memory_utilization=0.9, weights=None, activations=None, other_reserved=None,
     max_model_len=None,
 ))]
-#[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
 fn plan<'py>(
     py: Python<'py>,
     layout: &KvLayout,

@@ -4,6 +4,12 @@
 //! What an engine can do, the library does. The names here are those of `kvkeep._kvkeep`,
 //! which the package `kvkeep` exports; `python/kvkeep/_kvkeep.pyi` documents them.
 
+#![expect(
+    clippy::needless_pass_by_value,
+    clippy::too_many_arguments,
+    reason = "arguments are what Python passes"
+)]
+
 mod batch;
 mod budget;
 mod errors;

@@ -76,7 +76,6 @@ impl BlockManager {
         num_blocks, *, block_size=16, policy="lru", hasher="xxh3", hash_seed=None,
         hash_only=false, remember_evicted=None, max_retained_blocks=None, max_sequences=None,
     ))]
-    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn new(
         num_blocks: u32,
         block_size: usize,
@@ -343,7 +342,6 @@ impl BlockManager {
     ))]
     #[pyo3(text_signature = "($self, seqs, *, append=None, append_counts=None, commit=0, \
                              reserve=0, lookahead=0, block_tables=None)")]
-    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn advance<'py>(
         &self,
         seqs: Ints<'py, u64>,

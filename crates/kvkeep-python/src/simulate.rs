@@ -39,7 +39,8 @@ impl Signals {
             return ControlFlow::Continue(());
         }
         self.next = now + PERIOD;
-        self.raised = Python::attach(Python::check_signals).err();
+        let checked = Python::attach(|py| -> PyResult<()> { py.check_signals() });
+        self.raised = checked.err();
         if self.raised.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
@@ -74,7 +75,6 @@ impl Signals {
 #[pyo3(text_signature = "(trace=None, *, blocks=None, block_size=16, policy='lru', \
                          outputs=False, requests=None, seed=0, trace_format=None, \
                          trace_block_size=None, users=None, trace_seed=None)")]
-#[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
 fn simulate<'py>(
     py: Python<'py>,
     trace: Option<PathBuf>,
@@ -149,7 +149,6 @@ fn simulate<'py>(
     trace=None, *, policies=None, sizes=None, rule="engine", layout=None, deployment_blocks=None,
     threads=None, trace_format=None, trace_block_size=None, users=None, trace_seed=None,
 ))]
-#[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
 fn sweep_trace<'py>(
     py: Python<'py>,
     trace: Option<Paths>,

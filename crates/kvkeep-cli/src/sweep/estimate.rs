@@ -2,7 +2,7 @@
 
 use super::{
     report::{counted, definition, rule_name, unit},
-    text, unreadable,
+    text,
 };
 use crate::{
     bytes::parse_count,
@@ -65,7 +65,7 @@ pub(super) fn run(
     let mut shards = Shards::new(rule, trace.block_size(), max_blocks);
     let (mut request, mut requests) = (Request::default(), 0_u64);
     let mut progress = Progress::start("read");
-    while trace.read_next(&mut request).map_err(unreadable)? {
+    while trace.read_next(&mut request)? {
         shards.observe(&request);
         requests += 1;
         progress.update(requests, trace.fraction_read());

@@ -122,7 +122,7 @@ fn answer(args: &Args) -> Result<String, Error> {
     if args.trace.is_empty() {
         say_that_stdin_is_not_read();
     }
-    let trace = Named::open(&args.trace, &args.reading.options()).map_err(unreadable)?;
+    let trace = Named::open(&args.trace, &args.reading.options())?;
     let memory = memory::of(&args.budget, trace.block_size())?;
     let rule = args.rule.unwrap_or_default();
     if let Some(max_blocks) = args.estimate_blocks {
@@ -171,11 +171,7 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
 /// Reads the whole trace.
 fn read(trace: Named) -> Result<Trace, Error> {
     let mut shown = Shown { trace, requests: 0, progress: Progress::start("read") };
-    Trace::read(&mut shown).map_err(unreadable)
-}
-
-fn unreadable(error: TraceError) -> Error {
-    Error::Input(error.to_string())
+    Ok(Trace::read(&mut shown)?)
 }
 
 /// A trace that shows how far it is read.
