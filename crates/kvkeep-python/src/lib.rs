@@ -15,6 +15,7 @@ mod budget;
 mod errors;
 mod hashing;
 mod identity;
+mod inspect;
 mod ints;
 mod manager;
 mod outcome;
