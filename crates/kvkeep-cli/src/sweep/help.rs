@@ -76,7 +76,8 @@ JSON:
   Rates and gaps are from 0 to 1, gib is GiB on all GPUs of one replica.
   hit_tokens (rule engine) or hit_blocks (rule blocks) count what hit. infinite
   has one row, with the blocks of the working set. With --estimate-blocks a row
-  has error, one standard error of its hit_rate.
+  has error, one standard error of its hit_rate; it counts by --rule as well, but
+  rejects nothing.
 
 {EXAMPLES}"
     )

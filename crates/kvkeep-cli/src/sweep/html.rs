@@ -1,6 +1,6 @@
 //! The report with pictures: one file that needs nothing else.
 
-use super::report::Report;
+use super::report::{Report, unit};
 use super::style::COLOURS;
 use super::svg::escape;
 use super::text::{NEEDED_NOTE, VERDICT_NOTE, percent};
@@ -88,7 +88,7 @@ fn summary(out: &mut String, report: &Report) {
         gib(report.working_set_gib),
         escape(&report.memory),
         percent(report.infinite_hit_rate),
-        report.unit()
+        unit(report.rule)
     );
     let here = report.deployment_blocks;
     if let Some(verdict) = report.verdicts.iter().find(|verdict| Some(verdict.blocks) == here) {

@@ -63,9 +63,9 @@ pub(crate) struct Args {
     /// blocks (all alike) [default: engine]
     #[arg(long, value_name = "RULE", value_parser = rule, help_heading = HEADING)]
     rule: Option<Rule>,
-    /// Estimate LRU alone, while the trace streams, from at most N blocks of it; for traces
-    /// larger than memory
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1_024..),
+    /// Estimate LRU alone, while the trace streams, from at most N blocks of it (1024 or more);
+    /// for traces larger than memory
+    #[arg(long, value_name = "N", value_parser = estimate::parse_blocks,
           conflicts_with_all = ["policies", "html", "svg", "threads"], help_heading = HEADING)]
     estimate_blocks: Option<u32>,
     /// Threads [default: one per core]
@@ -122,12 +122,9 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 fn answer(args: &Args) -> Result<String, Error> {
     let trace = source::open(&args.trace, &args.reading)?;
     let memory = Memory::new(&args.budget, trace.block_size())?;
+    let rule = args.rule.unwrap_or_default();
     if let Some(max_blocks) = args.estimate_blocks {
-        if args.rule == Some(Rule::Engine) {
-            let what = "--estimate-blocks counts by --rule blocks only; drop --rule engine";
-            return Err(Error::Input(what.to_owned()));
-        }
-        let report = estimate::run(trace, max_blocks, &args.sizes, &memory)?;
+        let report = estimate::run(trace, rule, max_blocks, &args.sizes, &memory)?;
         return Ok(match args.format {
             Format::Table => report.table(),
             Format::Csv => report.csv(),
@@ -135,7 +132,7 @@ fn answer(args: &Args) -> Result<String, Error> {
         });
     }
     [&args.html, &args.svg].into_iter().flatten().try_for_each(|path| try_to_write(path))?;
-    let report = sweep(args, trace, &memory)?;
+    let report = sweep(args, trace, rule, &memory)?;
     if let Some(path) = &args.html {
         write(path, &html::page(&report))?;
     }
@@ -199,10 +196,9 @@ impl Source for Shown {
     }
 }
 
-fn sweep(args: &Args, trace: Named, memory: &Memory) -> Result<Report, Error> {
+fn sweep(args: &Args, trace: Named, rule: Rule, memory: &Memory) -> Result<Report, Error> {
     let name = trace.name.clone();
     let trace = read(trace)?;
-    let rule = args.rule.unwrap_or_default();
     let accesses = Accesses::new(&trace, rule);
     let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let sweep = Sweep::new(&accesses, args.threads.unwrap_or_else(cores));

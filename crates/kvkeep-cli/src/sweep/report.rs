@@ -124,14 +124,6 @@ impl Report {
         policies
     }
 
-    /// What hits are counted in.
-    pub(super) fn unit(&self) -> &'static str {
-        match self.rule {
-            Rule::Engine => "prompt tokens",
-            Rule::Blocks => "blocks",
-        }
-    }
-
     /// GiB of so many blocks.
     pub(super) fn gib(&self, blocks: u32) -> f64 {
         f64::from(blocks) * (self.bytes_per_block as f64 / f64::from(1 << 30))
@@ -146,19 +138,7 @@ impl Report {
     /// What the figures mean, a sentence each.
     pub(super) fn footnotes(&self) -> Vec<String> {
         let mut notes = vec![
-            match self.rule {
-                Rule::Engine => {
-                    "Hit rate = cached prompt tokens / prompt tokens. --rule engine: only full \
-                     blocks are cached, a partial last block never; the last token is always \
-                     computed, and so is the block that holds it."
-                }
-                Rule::Blocks => {
-                    "Hit rate = cached blocks / blocks of all prompts. --rule blocks: a partial \
-                     last block counts and hits like a full one, and so does the block of the \
-                     last token."
-                }
-            }
-            .to_owned(),
+            definition(self.rule).to_owned(),
             "Requests run one after another; outputs are ignored. Only leaves are evicted; of each \
              request the tail is released first."
                 .to_owned(),
@@ -184,7 +164,31 @@ impl Report {
     }
 }
 
-fn rule_name<S: Serializer>(rule: &Rule, to: S) -> Result<S::Ok, S::Error> {
+/// What hits are counted in.
+pub(super) fn unit(rule: Rule) -> &'static str {
+    match rule {
+        Rule::Engine => "prompt tokens",
+        Rule::Blocks => "blocks",
+    }
+}
+
+/// What the hit rate is, and of which blocks.
+pub(super) fn definition(rule: Rule) -> &'static str {
+    match rule {
+        Rule::Engine => {
+            "Hit rate = cached prompt tokens / prompt tokens. --rule engine: only full blocks are \
+             cached and in the working set, a partial last block never; the last token is always \
+             computed, and so is the block that holds it."
+        }
+        Rule::Blocks => {
+            "Hit rate = cached blocks / blocks of all prompts. --rule blocks: a partial last block \
+             counts and hits like a full one, and so does the block of the last token; all are \
+             in the working set."
+        }
+    }
+}
+
+pub(super) fn rule_name<S: Serializer>(rule: &Rule, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(rule.name())
 }
 

@@ -1,6 +1,6 @@
 //! A sweep as text for people: policies down, sizes across, at most 100 columns wide.
 
-use super::report::{Enough, Report};
+use super::report::{Enough, Report, unit};
 use crate::table::{gib, grouped};
 use std::fmt::Write as _;
 
@@ -51,7 +51,7 @@ fn head(report: &Report) -> String {
         "Working set  {}; an infinite cache hits {} % of all {}",
         blocks(report.working_set_blocks),
         percent(report.infinite_hit_rate),
-        report.unit()
+        unit(report.rule)
     );
     out
 }
