@@ -2,7 +2,7 @@
 
 use super::{
     memory::Memory,
-    report::{definition, rule_name, unit},
+    report::{counted, definition, rule_name, unit},
     sizes,
     source::Named,
     text,
@@ -101,13 +101,14 @@ impl Report {
         let mut out = format!(
             "Trace        {}: {} requests, blocks of {} tokens\n\
              Sample       {} % of the blocks\n\
-             Working set  about {} blocks; an infinite cache hits {} % +- {} of all {}\n\n\
+             Working set  about {} blocks, {}; an infinite cache hits {} % +- {} of all {}\n\n\
              {:>12}{:>12}{:>14}{:>12}\n",
             self.trace,
             grouped(self.requests),
             self.block_size,
             text::percent(self.sampled_share),
             grouped(self.working_set_blocks),
+            counted(self.rule),
             text::percent(self.infinite_hit_rate),
             text::percent(self.infinite_hit_rate_error),
             unit(self.rule),

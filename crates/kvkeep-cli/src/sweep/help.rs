@@ -56,7 +56,9 @@ Hit rate:
   its last token is rejected and counts as missed.
 
 Sizes:
-  In blocks of the trace. Memory is that of all GPUs of one replica; what a block
+  In blocks of the trace. The working set is what the infinite cache ends with:
+  full blocks by --rule engine, partial ones as well by --rule blocks; `kvkeep
+  trace info` prints both. Memory is that of all GPUs of one replica; what a block
   takes follows from the model's flags [default: qwen3-32b in fp8 on two GPUs,
   131,072 bytes a token]. The memory flags name the deployment's size
   [default: 12.58 GiB on each GPU].

@@ -1,6 +1,6 @@
 //! The report with pictures: one file that needs nothing else.
 
-use super::report::{Report, unit};
+use super::report::{Report, counted, unit};
 use super::style::COLOURS;
 use super::svg::escape;
 use super::text::{NEEDED_NOTE, VERDICT_NOTE, percent};
@@ -80,11 +80,12 @@ fn section(out: &mut String, title: &str, body: &str) {
 fn summary(out: &mut String, report: &Report) {
     let _ = writeln!(
         out,
-        "<p>{} requests in blocks of {} tokens. Their working set is {} blocks, {} GiB for {}. A \
+        "<p>{} requests in blocks of {} tokens. Their working set is {} blocks ({}), {} GiB for {}. A \
          cache that never evicts hits <b>{} %</b> of all {}.</p>",
         grouped(report.requests as u64),
         grouped(report.block_size.into()),
         grouped(report.working_set_blocks.into()),
+        counted(report.rule),
         gib(report.working_set_gib),
         escape(&report.memory),
         percent(report.infinite_hit_rate),

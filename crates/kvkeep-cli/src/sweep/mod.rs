@@ -55,7 +55,7 @@ pub(crate) struct Args {
           value_parser = policies::parse, help_heading = HEADING)]
     policies: Vec<policies::Choice>,
     /// Cache sizes, comma separated: blocks (300, 1k), memory (12.58GiB), or a part of the working
-    /// set (10%) [default: the deployment's, and 12 from the longest request to the working set]
+    /// set as --rule counts it (10%) [default: the deployment's, and 12 from the longest request to the working set]
     #[arg(long, value_name = "SIZE", value_delimiter = ',', value_parser = sizes::parse,
           help_heading = HEADING)]
     sizes: Vec<sizes::Size>,

@@ -172,18 +172,25 @@ pub(super) fn unit(rule: Rule) -> &'static str {
     }
 }
 
+/// Which blocks are in the working set.
+pub(super) fn counted(rule: Rule) -> &'static str {
+    match rule {
+        Rule::Engine => "full ones",
+        Rule::Blocks => "partial ones as well",
+    }
+}
+
 /// What the hit rate is, and of which blocks.
 pub(super) fn definition(rule: Rule) -> &'static str {
     match rule {
         Rule::Engine => {
             "Hit rate = cached prompt tokens / prompt tokens. --rule engine: only full blocks are \
-             cached and in the working set, a partial last block never; the last token is always \
-             computed, and so is the block that holds it."
+             cached, a partial last block never; the last token is always computed, and so is the \
+             block that holds it."
         }
         Rule::Blocks => {
             "Hit rate = cached blocks / blocks of all prompts. --rule blocks: a partial last block \
-             counts and hits like a full one, and so does the block of the last token; all are \
-             in the working set."
+             counts and hits like a full one, and so does the block of the last token."
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A sweep as text for people: policies down, sizes across, at most 100 columns wide.
 
-use super::report::{Enough, Report, unit};
+use super::report::{Enough, Report, counted, unit};
 use crate::table::{gib, grouped};
 use std::fmt::Write as _;
 
@@ -48,8 +48,9 @@ fn head(report: &Report) -> String {
     }
     let _ = writeln!(
         out,
-        "Working set  {}; an infinite cache hits {} % of all {}",
+        "Working set  {}, {}; an infinite cache hits {} % of all {}",
         blocks(report.working_set_blocks),
+        counted(report.rule),
         percent(report.infinite_hit_rate),
         unit(report.rule)
     );

@@ -38,8 +38,10 @@ pub struct Info {
     pub output_tokens: u64,
     /// Blocks of all prompts, partial ones as well.
     pub blocks: u64,
-    /// Different blocks.
+    /// Different blocks, partial ones as well.
     pub distinct_blocks: u64,
+    /// Of these, the ones that came full at least once: all that an engine ever caches.
+    pub distinct_full_blocks: u64,
     /// Tokens that the different blocks cover: the working set.
     pub distinct_tokens: u64,
     /// Blocks that a cache that never evicts finds, by the first rule above.
@@ -161,6 +163,8 @@ impl Info {
             progress(info.requests, source.fraction_read());
         }
         info.distinct_blocks = blocks.known.len() as u64;
+        let full = blocks.known.values().filter(|known| known.is_full);
+        info.distinct_full_blocks = full.count() as u64;
         info.sessions = sessions.len() as u64;
         for requests in sessions.into_values() {
             info.session_requests.add(requests);
@@ -280,6 +284,7 @@ mod tests {
                 output_tokens: 12,
                 blocks: 13,
                 distinct_blocks: 5,
+                distinct_full_blocks: 3,
                 // 1, 2 and 4 are full, 3 covers two tokens and 5 three.
                 distinct_tokens: 17,
                 blocks_found: 7,
