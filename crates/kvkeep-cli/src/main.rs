@@ -18,6 +18,7 @@ mod table;
 mod trace;
 mod trace_options;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -46,8 +47,21 @@ enum Command {
     },
 }
 
+/// The command line, or the end with what is wrong with it.
+fn parse() -> Cli {
+    Cli::try_parse().unwrap_or_else(|mut error| {
+        if error.kind() == ErrorKind::MissingRequiredArgument
+            && error.to_string().contains("<TRACE>")
+        {
+            let tip = "name a file or folder, or - to read stdin".into();
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+        }
+        error.exit()
+    })
+}
+
 fn main() -> ExitCode {
-    match Cli::parse().command {
+    match parse().command {
         Command::Plan(args) => plan::run(*args),
         Command::Simulate(args) => simulate::run(*args),
         Command::Sweep(args) => sweep::run(&args),
