@@ -91,14 +91,10 @@ fn summary(out: &mut String, report: &Report) {
         percent(report.infinite_hit_rate),
         unit(report.rule)
     );
-    let here = report.deployment_blocks;
-    if let Some(verdict) = report.verdicts.iter().find(|verdict| Some(verdict.blocks) == here) {
-        let _ = writeln!(
-            out,
-            "<p class=\"answer\">At the deployment's <b>{} GiB</b>: {}.</p>",
-            gib(verdict.gib),
-            escape(&verdict.advice)
-        );
+    // The table of verdicts has what to do at each of many sizes.
+    if let [verdict] = report.answers()[..] {
+        let (place, advice) = (report.place(verdict), escape(&verdict.advice));
+        let _ = writeln!(out, "<p class=\"answer\"><b>{place}</b>: {advice}.</p>");
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a sweep found: the figures behind the table, CSV, JSON and the pictures.
 
 use super::{memory::Memory, verdict::Verdict};
-use crate::table::grouped;
+use crate::table::{gib, grouped};
 use kvkeep_sim::{Accesses, Needed, Policy, Row, Rule};
 use serde::{Serialize, Serializer};
 
@@ -133,6 +133,22 @@ impl Report {
     pub(super) fn is_best(&self, cell: &Cell) -> bool {
         let best = self.verdicts.iter().find(|verdict| verdict.blocks == cell.blocks);
         best.is_some_and(|best| best.policy == cell.policy.name())
+    }
+
+    /// The verdicts that answer for the deployment; for each size where it was not swept.
+    pub(super) fn answers(&self) -> Vec<&Verdict> {
+        let of = |verdict: &&Verdict| Some(verdict.blocks) == self.deployment_blocks;
+        match self.verdicts.iter().find(of) {
+            Some(verdict) => vec![verdict],
+            None => self.verdicts.iter().collect(),
+        }
+    }
+
+    /// What is said before an answer.
+    pub(super) fn place(&self, verdict: &Verdict) -> String {
+        let of_deployment = Some(verdict.blocks) == self.deployment_blocks;
+        let whose = if of_deployment { "the deployment's " } else { "" };
+        format!("At {whose}{} GiB", gib(verdict.gib))
     }
 
     /// What the figures mean, a sentence each.

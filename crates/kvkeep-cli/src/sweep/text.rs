@@ -140,10 +140,8 @@ fn verdicts(out: &mut String, report: &Report) {
         );
     }
     wrap(out, VERDICT_NOTE);
-    let here = report.deployment_blocks;
-    if let Some(verdict) = report.verdicts.iter().find(|verdict| Some(verdict.blocks) == here) {
-        let size = gib(verdict.gib);
-        wrap(out, &format!("At the deployment's {size} GiB: {}.", verdict.advice));
+    for verdict in report.answers() {
+        wrap(out, &format!("{}: {}.", report.place(verdict), verdict.advice));
     }
 }
 
