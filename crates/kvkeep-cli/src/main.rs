@@ -22,9 +22,13 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 it does not fit, or what was asked for could not be
+written; 2 flags or files make no sense. --help after a command has examples.";
+
 /// Plan KV cache memory and simulate prefix caching.
 #[derive(Parser)]
-#[command(name = "kvkeep", version)]
+#[command(name = "kvkeep", version, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -280,7 +280,7 @@ fn what_makes_no_sense_is_refused_with_what_to_do() {
     let trace = small();
     let folder = temporary("no/such/folder/report.html");
     let folder = folder.to_str().expect("the path is UTF-8");
-    let cases: [(&[&str], &[&str]); 12] = [
+    let cases: [(&[&str], &[&str]); 11] = [
         (&["--policy", "lru2"], &["'lru2'", "did you mean lru-2?", "w-tinylfu"]),
         (&["--sizes", "12apples"], &["12apples", "12.58GiB", "10%"]),
         (&["--sizes", "3G"], &["write 3GiB"]),
@@ -292,13 +292,18 @@ fn what_makes_no_sense_is_refused_with_what_to_do() {
         (&["--model", "nope"], &["no preset for model"]),
         (&["--estimate-blocks", "7"], &["1024"]),
         (&["--estimate-blocks", "2000", "--policy", "lru"], &["--policy"]),
-        (&["--html", folder], &["report.html: cannot be written"]),
     ];
     for (args, expected) in cases {
         let stderr = failure(&[&[&*trace], args].concat());
         for part in expected {
             assert!(stderr.contains(part), "{args:?}: {stderr}");
         }
+    }
+    for flag in ["--html", "--svg"] {
+        let output = kvkeep(&[&*trace, flag, folder]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "as of all that cannot be written: {stderr}");
+        assert!(stderr.contains("report.html: cannot be written"), "{stderr}");
     }
     assert!(failure(&["no-such-trace.jsonl"]).contains("no-such-trace.jsonl: cannot be opened"));
     let azure = temporary("azure.csv");

@@ -22,8 +22,16 @@ Examples:
   A trace larger than memory, LRU from a sample:
     zcat trace.jsonl.gz | kvkeep sweep - --estimate-blocks 100000
 
-Exit codes: 0 swept; 1 the budget does not fit, or the answer could not be
-written; 2 flags, model or trace make no sense, or a file could not be written.";
+Exit codes: 0 swept; 1 the budget does not fit, or the answer or a file could
+not be written; 2 flags, model or trace make no sense.";
+
+/// For `--block-size`.
+pub(crate) const BLOCK_SIZE: &str = "\
+Tokens per block: those of the trace, no others; `kvkeep trace convert` makes larger ones";
+
+/// For `--max-model-len`.
+pub(crate) const MAX_MODEL_LEN: &str =
+    "Longest request that the deployment has to hold, else it does not fit";
 
 /// For `--help`: the definitions as well.
 pub(crate) fn long() -> String {

@@ -33,7 +33,6 @@ use serde::Serialize;
 use source::Named;
 use std::{
     fs::{self, OpenOptions},
-    io,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -46,6 +45,9 @@ const SHARES: [f64; 3] = [0.90, 0.95, 0.99];
 
 #[derive(clap::Args)]
 #[command(after_help = help::EXAMPLES, after_long_help = help::long())]
+// Flags of a budget that mean less where the trace names the blocks.
+#[command(mut_arg("block_size", |arg| arg.help(help::BLOCK_SIZE)))]
+#[command(mut_arg("max_model_len", |arg| arg.help(help::MAX_MODEL_LEN)))]
 pub(crate) struct Args {
     /// A trace, or the files or folder of agent sessions; `-` for stdin [default: a made-up trace]
     trace: Vec<PathBuf>,
@@ -159,15 +161,11 @@ fn try_to_write(path: &Path) -> Result<(), Error> {
     let is_new = path.symlink_metadata().is_err();
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
     let tried = file.and_then(|_| if is_new { fs::remove_file(path) } else { Ok(()) });
-    tried.map_err(|error| cannot_be_written(path, &error))
+    tried.map_err(|source| Error::Write { path: path.to_owned(), source })
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Error> {
-    fs::write(path, text).map_err(|error| cannot_be_written(path, &error))
-}
-
-fn cannot_be_written(path: &Path, error: &io::Error) -> Error {
-    Error::Input(format!("{}: cannot be written: {error}", path.display()))
+    fs::write(path, text).map_err(|source| Error::Write { path: path.to_owned(), source })
 }
 
 /// Reads the whole trace.

@@ -1,6 +1,6 @@
 //! `kvkeep trace generate`: a made-up trace.
 
-use super::{Failure, convert::OutputArgs};
+use super::{Failure, convert::OutputArgs, help};
 use crate::bytes::parse_count;
 use kvkeep_sim::trace::{Generate, GenerateOptions};
 use std::{
@@ -10,6 +10,7 @@ use std::{
 };
 
 #[derive(clap::Args)]
+#[command(after_help = help::generate())]
 pub(super) struct Args {
     /// Requests in all
     #[arg(long, value_name = "N", default_value_t = GenerateOptions::default().requests,

@@ -1,6 +1,6 @@
 //! `kvkeep trace info`: the figures of a trace, as a table and as JSON.
 
-use super::Failure;
+use super::{Failure, help};
 use crate::{
     bytes::parse_count,
     format::Format,
@@ -14,6 +14,7 @@ use serde::Serialize;
 use std::{fmt, path::PathBuf, process::ExitCode};
 
 #[derive(clap::Args)]
+#[command(after_help = help::info())]
 pub(super) struct Args {
     /// The trace, `-` for stdin; for agent sessions a folder or files
     #[arg(required = true)]
