@@ -101,9 +101,10 @@ fn summary(out: &mut String, report: &Report) {
 fn chart_of(report: &Report) -> String {
     format!(
         "<div class=\"wide\" tabindex=\"0\">\n{}</div>\n<p>Each line is a policy; higher is better. \
-         Its dots are replays, lru's line is exact at every size that runs all requests. No policy \
-         gets above opt. The distance from opt to infinite closes with memory alone. Point at a dot \
-         for its figures.</p>\n",
+         Its dots are the swept sizes; the lines of lru and opt are exact at every size that runs \
+         all requests. Of many policies the best are coloured, and adaptive. No policy gets above \
+         opt. The distance from opt to infinite closes with memory alone. Point at a dot or a \
+         line for its name.</p>\n",
         chart::figure(report)
     )
 }

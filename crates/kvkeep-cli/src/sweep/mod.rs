@@ -230,7 +230,7 @@ fn sweep(args: &Args, trace: Named, rule: Rule, memory: &Memory) -> Result<Repor
         rows: rows.iter().map(|row| report::cell(row, rule, memory)).collect(),
         needed: needed.iter().map(|needed| report::enough(needed, memory)).collect(),
         verdicts: verdict::verdicts(&rows, &lru, memory),
-        lru_curve: report::lru_curve(sweep.curve(), &accesses, &sizes),
+        curves: report::curves(&sweep, report::span(&sizes, memory.deployment)),
         command: command(),
     })
 }
