@@ -2,8 +2,8 @@
 
 use super::{
     Adaptive, AdaptiveReplacement, Clock, EvictionPolicy, Fifo, FlopAware, Gdsf, Hyperbolic, Lfu,
-    Lhd, Lirs, Lru, LruK, Mq, Priority, Random, S3Fifo, Sieve, Slru, TailLru, TwoQ,
-    WTinyLfu, WorkloadAware,
+    Lhd, Lirs, Lru, LruK, Mq, Priority, Random, S3Fifo, Sieve, Slru, TailLru, TwoQ, WTinyLfu,
+    WorkloadAware,
 };
 use std::fmt;
 use std::str::FromStr;

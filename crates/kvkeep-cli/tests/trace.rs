@@ -350,9 +350,13 @@ fn the_published_traces_have_their_known_figures() {
     }
     let of = |name: &str| info(&[text(&folder.join(name))]);
     let mooncake = of("mooncake_conversation_trace.jsonl");
-    let counts = [("requests", 12_031), ("blocks", 288_500), ("distinct_blocks", 182_790),
+    let counts = [
+        ("requests", 12_031),
+        ("blocks", 288_500),
+        ("distinct_blocks", 182_790),
         // What an infinite cache of `kvkeep sweep` ends with.
-        ("distinct_full_blocks", 170_899)];
+        ("distinct_full_blocks", 170_899),
+    ];
     // No id has two parents, so what is not new is a leading block.
     let hit = mooncake["infinite_hit_rate"].as_f64().expect("a rate");
     assert!((hit - 0.373).abs() < 0.001, "{hit}");

@@ -13,7 +13,11 @@ mod report;
 mod workload;
 
 use crate::{
-    bytes::parse_count, error::Error, format::Format, names, output, progress::Progress,
+    bytes::parse_count,
+    error::Error,
+    format::Format,
+    names, output,
+    progress::Progress,
     trace_options::{TraceOptions, say_that_stdin_is_not_read},
 };
 use conversations::Conversations;

@@ -142,7 +142,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for name in ["", "0", "k", "-3", "1.5", "0%", "-1%", "inf%", "nan%", "1e2%", "12 apples", "%"] {
+        for name in
+            ["", "0", "k", "-3", "1.5", "0%", "-1%", "inf%", "nan%", "1e2%", "12 apples", "%"]
+        {
             assert!(parse(name).is_err(), "{name}");
         }
         assert!(parse("3G").unwrap_err().contains("3GiB"));
