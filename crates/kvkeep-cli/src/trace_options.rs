@@ -3,6 +3,7 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use kvkeep_sim::trace::{self, DEFAULT_USERS, Format, OpenOptions, Opened, TraceError};
 use std::{
+    io::{self, IsTerminal},
     num::NonZeroU32,
     path::{Path, PathBuf},
 };
@@ -44,6 +45,15 @@ impl TraceOptions {
             tokenizer: self.tokenizer.clone(),
         };
         trace::open(paths, &options)
+    }
+}
+
+/// Where no trace is named: says that stdin, which may have one, is not read.
+pub(crate) fn say_that_stdin_is_not_read() {
+    if !io::stdin().is_terminal() {
+        eprintln!(
+            "note: no TRACE is named, so a made-up workload is used; - reads a trace from stdin"
+        );
     }
 }
 

@@ -13,7 +13,12 @@ mod report;
 mod workload;
 
 use crate::{
-    error::Error, format::Format, names, output, progress::Progress, trace_options::TraceOptions,
+    bytes::parse_count,
+    error::Error,
+    format::Format,
+    names, output,
+    progress::Progress,
+    trace_options::{TraceOptions, say_that_stdin_is_not_read},
 };
 use conversations::Conversations;
 use from_trace::FromTrace;
@@ -35,10 +40,9 @@ pub(crate) struct Args {
     /// Decode the outputs as well, one token at a time
     #[arg(long)]
     outputs: bool,
-    #[arg(long, value_name = "N", help = help::requests(),
-          value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", help = help::requests(), value_parser = parse_count::<u64>)]
     requests: Option<u64>,
-    /// Seed of the built-in workload [default: 0]
+    /// Seed of the built-in workload, whatever stdin is [default: 0]
     #[arg(long, value_name = "SEED", conflicts_with = "trace")]
     seed: Option<u64>,
     /// How to print the report
@@ -115,6 +119,9 @@ fn simulate(args: Args) -> Result<Report, Failure> {
         decode_outputs: args.outputs,
         requests_limit: args.requests,
     };
+    if args.trace.is_none() && args.seed.is_none() {
+        say_that_stdin_is_not_read();
+    }
     let seed = args.trace.is_none().then(|| args.seed.unwrap_or(0));
     let mut workload: Box<dyn Workload> = match (&args.trace, seed) {
         (Some(trace), _) => {

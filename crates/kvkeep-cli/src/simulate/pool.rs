@@ -1,6 +1,6 @@
 //! How large a pool the replay runs on: given in blocks, or planned from memory.
 
-use crate::{budget_args::BudgetArgs, deployment, error::Error};
+use crate::{budget_args::BudgetArgs, bytes::parse_count, deployment, error::Error};
 use kvkeep::budget::{Budget, DEFAULT_BLOCK_SIZE};
 
 /// The pool of a replay.
@@ -23,11 +23,11 @@ pub(crate) struct PoolMemory {
 /// The pool's flags.
 #[derive(clap::Args)]
 pub(crate) struct PoolArgs {
-    /// Blocks in the pool [default: what two 12.58 GiB GPUs hold of Qwen3-32B in fp8]
+    /// Blocks in the pool: 300, 1k, 2.5M [default: what two 12.58 GiB GPUs hold of Qwen3-32B in fp8]
     #[arg(
         long,
         value_name = "N",
-        value_parser = clap::value_parser!(u32).range(1..),
+        value_parser = parse_count::<u32>,
         conflicts_with_all = [
             "model", "tensor_parallel_size", "pipeline_parallel_size", "dtype", "kv_cache_dtype",
             "max_model_len", "kv_cache_memory_bytes", "gpu_memory", "gpu_memory_free",

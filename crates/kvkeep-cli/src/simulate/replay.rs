@@ -31,14 +31,17 @@ pub(crate) struct Setup {
     pub(crate) requests_limit: Option<u64>,
 }
 
-/// What came out. Token counts are those of admitted requests.
+/// What came out.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     /// All requests, rejected ones included.
     pub(crate) requests: u64,
     /// Requests whose prompt is larger than the pool.
     pub(crate) rejected: u64,
+    /// Of all requests.
     pub(crate) prompt_tokens: u64,
+    /// Of these, those of rejected requests.
+    pub(crate) rejected_prompt_tokens: u64,
     pub(crate) cached_tokens: u64,
     /// What a cache that never evicts would have found of the same prompts.
     pub(crate) infinite_cached_tokens: u64,
@@ -63,6 +66,7 @@ struct Replay {
     decode_outputs: bool,
     requests: u64,
     rejected: u64,
+    rejected_prompt_tokens: u64,
     infinite_cached_tokens: u64,
     decoded_tokens: u64,
     outputs_cut_short: u64,
@@ -84,6 +88,7 @@ pub(crate) fn replay(
         decode_outputs: setup.decode_outputs,
         requests: 0,
         rejected: 0,
+        rejected_prompt_tokens: 0,
         infinite_cached_tokens: 0,
         decoded_tokens: 0,
         outputs_cut_short: 0,
@@ -115,12 +120,16 @@ impl Replay {
         self.manager.advance_time(self.now_ms)?;
         let computed = self.compute(request);
         self.manager_time += start.elapsed();
-        let Some(output) = computed? else {
-            self.rejected += 1;
-            return Ok(());
-        };
-        self.decoded_tokens += output.len() as u64;
-        request.prompt.extend(output);
+        match computed? {
+            Some(output) => {
+                self.decoded_tokens += output.len() as u64;
+                request.prompt.extend(output);
+            }
+            None => {
+                self.rejected += 1;
+                self.rejected_prompt_tokens += prompt_tokens as u64;
+            }
+        }
         self.infinite_cached_tokens += self.infinite.replay(&request.prompt, prompt_tokens);
         Ok(())
     }
@@ -171,7 +180,8 @@ impl Replay {
         Outcome {
             requests: self.requests,
             rejected: self.rejected,
-            prompt_tokens: stats.prompt_tokens,
+            prompt_tokens: stats.prompt_tokens + self.rejected_prompt_tokens,
+            rejected_prompt_tokens: self.rejected_prompt_tokens,
             cached_tokens: stats.cached_tokens,
             infinite_cached_tokens: self.infinite_cached_tokens,
             evicted_blocks: stats.evicted_blocks,
@@ -279,7 +289,8 @@ mod tests {
     fn a_prompt_that_fills_the_pool_is_admitted_and_a_longer_one_is_not() {
         let outcome = run(vec![request(vec![1; 7], 0..0), request(vec![2; 6], 0..9)], 3, true);
         assert_eq!((outcome.requests, outcome.rejected), (2, 1));
-        assert_eq!((outcome.prompt_tokens, outcome.decoded_tokens), (6, 0));
+        assert_eq!((outcome.prompt_tokens, outcome.rejected_prompt_tokens), (13, 7));
+        assert_eq!(outcome.decoded_tokens, 0);
         assert_eq!(outcome.outputs_cut_short, 1);
     }
 
@@ -329,11 +340,13 @@ mod tests {
             let tight = run(with_outputs(&prompts), num_blocks, decode_outputs);
             prop_assert!(tight.cached_tokens <= tight.infinite_cached_tokens);
             let missed: u64 = tight.misses.iter().map(|(_, count)| count.tokens).sum();
-            prop_assert_eq!(missed, tight.prompt_tokens - tight.cached_tokens);
+            let computed = tight.prompt_tokens - tight.cached_tokens - tight.rejected_prompt_tokens;
+            prop_assert_eq!(missed, computed);
             let admitted: u64 = tight.misses.iter().map(|(_, count)| count.requests).sum();
             prop_assert_eq!(admitted, tight.requests - tight.rejected);
 
             let roomy = run(with_outputs(&prompts), 2_000, decode_outputs);
+            prop_assert_eq!(roomy.prompt_tokens, tight.prompt_tokens);
             prop_assert_eq!(roomy.evicted_blocks, 0);
             prop_assert_eq!(roomy.cached_tokens, roomy.infinite_cached_tokens);
         }

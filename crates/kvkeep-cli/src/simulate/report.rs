@@ -27,9 +27,11 @@ pub(crate) struct Report {
     /// All requests, rejected ones included.
     requests: u64,
     rejected: u64,
+    /// Of all requests, rejected ones included.
     prompt_tokens: u64,
+    rejected_prompt_tokens: u64,
     cached_tokens: u64,
-    /// `cached_tokens / prompt_tokens`; none when nothing was admitted.
+    /// `cached_tokens / prompt_tokens`; none where there is no request.
     hit_rate: Option<f64>,
     infinite_hit_rate: Option<f64>,
     evicted_blocks: u64,
@@ -80,6 +82,7 @@ impl Report {
             requests: outcome.requests,
             rejected: outcome.rejected,
             prompt_tokens: outcome.prompt_tokens,
+            rejected_prompt_tokens: outcome.rejected_prompt_tokens,
             cached_tokens: outcome.cached_tokens,
             evicted_blocks: outcome.evicted_blocks,
             miss_reasons: misses().map(|(reason, count)| (reason, count.requests)).collect(),
@@ -108,7 +111,10 @@ impl fmt::Display for Report {
         row(f, "  rejected, larger than the pool", &grouped(self.rejected))?;
         row(f, "Prompt tokens", &grouped(self.prompt_tokens))?;
         row(f, "  found in the cache", &grouped(self.cached_tokens))?;
-        row(f, "  computed", &grouped(self.prompt_tokens - self.cached_tokens))?;
+        row(f, "  computed", &grouped(self.computed_tokens()))?;
+        if self.rejected > 0 {
+            row(f, "  of rejected requests", &grouped(self.rejected_prompt_tokens))?;
+        }
         if self.outputs {
             row(f, "Output tokens decoded", &grouped(self.decoded_tokens))?;
             row(f, "  outputs cut short by the pool", &grouped(self.outputs_cut_short))?;
@@ -134,6 +140,10 @@ impl fmt::Display for Report {
 }
 
 impl Report {
+    fn computed_tokens(&self) -> u64 {
+        self.prompt_tokens - self.cached_tokens - self.rejected_prompt_tokens
+    }
+
     fn write_head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Workload  ")?;
         match (self.trace.as_deref(), self.seed) {
@@ -169,7 +179,6 @@ impl Report {
             "Why the hit ended", "requests", "share", "tokens computed", "share"
         )?;
         let admitted = self.requests - self.rejected;
-        let computed = self.prompt_tokens - self.cached_tokens;
         let mut rows: Vec<_> = self.miss_reasons.iter().zip(&self.missed_tokens).collect();
         rows.retain(|((_, requests), _)| *requests > 0);
         rows.sort_by_key(|(_, (_, tokens))| std::cmp::Reverse(*tokens));
@@ -181,7 +190,7 @@ impl Report {
                 grouped(*requests),
                 percent(ratio(*requests, admitted)),
                 grouped(*tokens),
-                percent(ratio(*tokens, computed)),
+                percent(ratio(*tokens, self.computed_tokens())),
             )?;
         }
         Ok(())
@@ -189,11 +198,11 @@ impl Report {
 
     fn write_definition(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "Hit rate = prompt tokens found in the cache / prompt tokens, over the requests that\n\
-             were not rejected. A hit is the longest run of full blocks from the start of the\n\
-             prompt; the last prompt token is always computed. The infinite cache follows the\n\
-             same rule and never evicts. Tokens computed: the whole prompt after the hit, new\n\
-             content included.\n",
+            "Hit rate = prompt tokens found in the cache / prompt tokens of all requests; a\n\
+             rejected request misses all of its own. A hit is the longest run of full blocks from\n\
+             the start of the prompt; the last prompt token is always computed. The infinite cache\n\
+             follows the same rule, rejects nothing and never evicts. Tokens computed: the whole\n\
+             prompt after the hit, new content included.\n",
         )
     }
 }

@@ -33,7 +33,6 @@ use serde::Serialize;
 use source::Named;
 use std::{
     fs::{self, OpenOptions},
-    io,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -46,6 +45,9 @@ const SHARES: [f64; 3] = [0.90, 0.95, 0.99];
 
 #[derive(clap::Args)]
 #[command(after_help = help::EXAMPLES, after_long_help = help::long())]
+// Flags of a budget that mean less where the trace names the blocks.
+#[command(mut_arg("block_size", |arg| arg.help(help::BLOCK_SIZE)))]
+#[command(mut_arg("max_model_len", |arg| arg.help(help::MAX_MODEL_LEN)))]
 pub(crate) struct Args {
     /// A trace, or the files or folder of agent sessions; `-` for stdin [default: a made-up trace]
     trace: Vec<PathBuf>,
@@ -55,7 +57,7 @@ pub(crate) struct Args {
           value_parser = policies::parse, help_heading = HEADING)]
     policies: Vec<policies::Choice>,
     /// Cache sizes, comma separated: blocks (300, 1k), memory (12.58GiB), or a part of the working
-    /// set (10%) [default: the deployment's, and 12 from the longest request to the working set]
+    /// set as --rule counts it (10%) [default: the deployment's, and 12 from the longest request to the working set]
     #[arg(long, value_name = "SIZE", value_delimiter = ',', value_parser = sizes::parse,
           help_heading = HEADING)]
     sizes: Vec<sizes::Size>,
@@ -63,9 +65,9 @@ pub(crate) struct Args {
     /// blocks (all alike) [default: engine]
     #[arg(long, value_name = "RULE", value_parser = rule, help_heading = HEADING)]
     rule: Option<Rule>,
-    /// Estimate LRU alone, while the trace streams, from at most N blocks of it; for traces
-    /// larger than memory
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1_024..),
+    /// Estimate LRU alone, while the trace streams, from at most N blocks of it (1024 or more);
+    /// for traces larger than memory
+    #[arg(long, value_name = "N", value_parser = estimate::parse_blocks,
           conflicts_with_all = ["policies", "html", "svg", "threads"], help_heading = HEADING)]
     estimate_blocks: Option<u32>,
     /// Threads [default: one per core]
@@ -122,20 +124,24 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 fn answer(args: &Args) -> Result<String, Error> {
     let trace = source::open(&args.trace, &args.reading)?;
     let memory = Memory::new(&args.budget, trace.block_size())?;
+    let rule = args.rule.unwrap_or_default();
     if let Some(max_blocks) = args.estimate_blocks {
-        if args.rule == Some(Rule::Engine) {
-            let what = "--estimate-blocks counts by --rule blocks only; drop --rule engine";
-            return Err(Error::Input(what.to_owned()));
-        }
-        let report = estimate::run(trace, max_blocks, &args.sizes, &memory)?;
+        let report = estimate::run(trace, rule, max_blocks, &args.sizes, &memory)?;
         return Ok(match args.format {
             Format::Table => report.table(),
             Format::Csv => report.csv(),
             Format::Json => json(&report),
         });
     }
-    [&args.html, &args.svg].into_iter().flatten().try_for_each(|path| try_to_write(path))?;
-    let report = sweep(args, trace, &memory)?;
+    for path in [&args.html, &args.svg].into_iter().flatten() {
+        if output::is_one_of(path, &args.trace) {
+            let name = path.display();
+            let what = format!("{name}: is the trace that is read; write to another file");
+            return Err(Error::Input(what));
+        }
+        try_to_write(path)?;
+    }
+    let report = sweep(args, trace, rule, &memory)?;
     if let Some(path) = &args.html {
         write(path, &html::page(&report))?;
     }
@@ -162,15 +168,11 @@ fn try_to_write(path: &Path) -> Result<(), Error> {
     let is_new = path.symlink_metadata().is_err();
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
     let tried = file.and_then(|_| if is_new { fs::remove_file(path) } else { Ok(()) });
-    tried.map_err(|error| cannot_be_written(path, &error))
+    tried.map_err(|source| Error::Write { path: path.to_owned(), source })
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Error> {
-    fs::write(path, text).map_err(|error| cannot_be_written(path, &error))
-}
-
-fn cannot_be_written(path: &Path, error: &io::Error) -> Error {
-    Error::Input(format!("{}: cannot be written: {error}", path.display()))
+    fs::write(path, text).map_err(|source| Error::Write { path: path.to_owned(), source })
 }
 
 /// Reads the whole trace.
@@ -199,10 +201,9 @@ impl Source for Shown {
     }
 }
 
-fn sweep(args: &Args, trace: Named, memory: &Memory) -> Result<Report, Error> {
+fn sweep(args: &Args, trace: Named, rule: Rule, memory: &Memory) -> Result<Report, Error> {
     let name = trace.name.clone();
     let trace = read(trace)?;
-    let rule = args.rule.unwrap_or_default();
     let accesses = Accesses::new(&trace, rule);
     let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let sweep = Sweep::new(&accesses, args.threads.unwrap_or_else(cores));
@@ -236,7 +237,7 @@ fn sweep(args: &Args, trace: Named, memory: &Memory) -> Result<Report, Error> {
         rows: rows.iter().map(|row| report::cell(row, rule, memory)).collect(),
         needed: needed.iter().map(|needed| report::enough(needed, memory)).collect(),
         verdicts: verdict::verdicts(&rows, &lru, memory),
-        lru_curve: report::lru_curve(sweep.curve(), &accesses, &sizes),
+        curves: report::curves(&sweep, report::span(&sizes, memory.deployment)),
         command: command(),
     })
 }

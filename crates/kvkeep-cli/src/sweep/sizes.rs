@@ -1,7 +1,10 @@
 //! Cache sizes: as they are named, and which to sweep where none are.
 
 use super::memory::Memory;
-use crate::{bytes::parse_bytes, error::Error};
+use crate::{
+    bytes::{parse_bytes, parse_count},
+    error::Error,
+};
 use kvkeep_sim::{Accesses, Row};
 
 /// Sizes from the longest request to the working set.
@@ -35,13 +38,10 @@ pub(super) fn parse(name: &str) -> Result<Size, String> {
         Amount::Percent(percent.ok_or("expected above 0 % and at most 1000 % of the working set")?)
     } else if text.ends_with(['b', 'B']) {
         Amount::Bytes(parse_bytes(text)?)
+    } else if text.ends_with(['g', 't', 'G', 'T']) {
+        return Err(format!("blocks or memory? write {text}iB for memory"));
     } else {
-        // The units of bytes, but a letter is a decimal unit of blocks.
-        let decimal = text.to_ascii_lowercase();
-        if decimal.ends_with(['g', 't']) {
-            return Err(format!("blocks or memory? write {text}iB for memory"));
-        }
-        Amount::Blocks(parse_bytes(&decimal).map_err(|_| {
+        Amount::Blocks(parse_count(text).map_err(|_| {
             "expected blocks (300, 1k, 2.5M), memory (12.58GiB, 24GB) or a part of the working \
              set (10%)"
         })?)
@@ -142,11 +142,13 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for name in ["", "k", "-3", "1.5", "0%", "-1%", "inf%", "nan%", "1e2%", "12 apples", "%"] {
+        for name in
+            ["", "0", "k", "-3", "1.5", "0%", "-1%", "inf%", "nan%", "1e2%", "12 apples", "%"]
+        {
             assert!(parse(name).is_err(), "{name}");
         }
         assert!(parse("3G").unwrap_err().contains("3GiB"));
-        for (name, what) in [("0", "less than"), ("63MiB", "less than"), ("3000M", "more than")] {
+        for (name, what) in [("63MiB", "less than"), ("3000M", "more than")] {
             let error = parse(name).unwrap().blocks(10_000, &memory()).unwrap_err().to_string();
             assert!(error.contains(what) && error.contains(name), "{error}");
         }

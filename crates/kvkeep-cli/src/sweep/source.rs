@@ -1,6 +1,9 @@
 //! Which trace a sweep reads: the one that is named, or a made-up one.
 
-use crate::{error::Error, trace_options::TraceOptions};
+use crate::{
+    error::Error,
+    trace_options::{TraceOptions, say_that_stdin_is_not_read},
+};
 use kvkeep_sim::trace::{Format, Generate, GenerateOptions, Request, Source};
 use std::path::PathBuf;
 
@@ -13,7 +16,10 @@ pub(super) struct Named {
 /// Opens the trace.
 pub(super) fn open(paths: &[PathBuf], options: &TraceOptions) -> Result<Named, Error> {
     let name = match paths {
-        [] => return made_up(),
+        [] => {
+            say_that_stdin_is_not_read();
+            return made_up();
+        }
         [one] if one.as_os_str() == "-" => "stdin".to_owned(),
         [one] => one.display().to_string(),
         [first, rest @ ..] => format!("{} and {} more", first.display(), rest.len()),
