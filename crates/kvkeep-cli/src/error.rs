@@ -1,7 +1,7 @@
 //! What can go wrong in a subcommand, and its exit code.
 
 use kvkeep::budget::{LayoutError, PlanError};
-use kvkeep_sim::ReplayError;
+use kvkeep_sim::{ReplayError, trace::TraceError};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::{fmt, io};
@@ -63,5 +63,11 @@ impl From<LayoutError> for Error {
 impl From<PlanError> for Error {
     fn from(error: PlanError) -> Self {
         Self::Plan(error)
+    }
+}
+
+impl From<TraceError> for Error {
+    fn from(error: TraceError) -> Self {
+        Self::Input(error.to_string())
     }
 }

@@ -4,8 +4,6 @@
 //! One file per subcommand. Data goes to stdout, talk to stderr.
 
 mod budget_args;
-mod bytes;
-mod deployment;
 mod error;
 mod format;
 mod names;
@@ -20,6 +18,7 @@ mod trace_options;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
+use kvkeep_sim::amount as bytes;
 use std::process::ExitCode;
 
 const EXIT_CODES: &str = "\

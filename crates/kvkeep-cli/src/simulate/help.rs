@@ -1,6 +1,6 @@
 //! What `kvkeep simulate --help` says below the flags.
 
-use super::conversations as built_in;
+use kvkeep_sim::simulate::conversations as built_in;
 use std::ops::RangeInclusive;
 
 /// For `-h` and `--help`.

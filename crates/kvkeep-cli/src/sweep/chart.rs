@@ -3,13 +3,14 @@
 //! Of many policies the best are coloured, and `adaptive`; the others are grey, and the table
 //! of the report has their figures.
 
-use super::report::{Cell, Report, span};
+use super::report::{Report, span};
 use super::style::{COLOURS, HUES, Stroke};
 use super::svg::{Scale, escape, log_ticks, round_step};
 use super::text::percent;
 use crate::table::{gib, grouped};
 use kvkeep::evict::Kind;
 use kvkeep_sim::Policy;
+use kvkeep_sim::sweep::Cell;
 use std::fmt::Write as _;
 
 const WIDTH: f64 = 960.0;

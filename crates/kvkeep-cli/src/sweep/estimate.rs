@@ -1,10 +1,7 @@
 //! LRU's hit rates from a sample of the blocks, for traces that memory does not hold.
 
 use super::{
-    memory::Memory,
     report::{counted, definition, rule_name, unit},
-    sizes,
-    source::Named,
     text,
 };
 use crate::{
@@ -15,6 +12,7 @@ use crate::{
 };
 use kvkeep_sim::{
     Rule, Shards,
+    sweep::{Memory, Named, Size, sizes},
     trace::{Request, Source},
 };
 use serde::Serialize;
@@ -61,7 +59,7 @@ pub(super) fn run(
     mut trace: Named,
     rule: Rule,
     max_blocks: u32,
-    sizes: &[sizes::Size],
+    sizes_named: &[Size],
     memory: &Memory,
 ) -> Result<Report, Error> {
     let mut shards = Shards::new(rule, trace.block_size(), max_blocks);
@@ -78,11 +76,12 @@ pub(super) fn run(
         let (hit_rate, error) = (estimate.rate, estimate.error);
         Row { policy: "lru", blocks, gib: memory.gib(blocks), hit_rate, error }
     };
-    let blocks = sizes::chosen(sizes, working_set, shards.longest_request(), memory)?;
+    let blocks = sizes(sizes_named, working_set, shards.longest_request(), memory)
+        .map_err(|error| Error::Input(format!("--sizes {error}")))?;
     let infinite = shards.estimate(u64::MAX);
     Ok(Report {
         block_size: trace.block_size(),
-        trace: trace.name,
+        trace: trace.name().to_owned(),
         requests,
         rule,
         bytes_per_block: memory.bytes_per_block,

@@ -1,7 +1,7 @@
 //! `kvkeep sweep`: eviction policies times cache sizes. More memory, or a better policy?
 //!
-//! One idea per file: what goes in (`source`, `policies`, `sizes`, `memory`), what is made
-//! of it (`report`, `verdict`, and `estimate` for traces larger than memory), and what it looks
+//! The sweep is the simulator's. One idea per file: what goes in (`policies`, `memory`), what
+//! is made of it (`report`, and `estimate` for traces larger than memory), and what it looks
 //! like (`text`, `csv`, `chart` with `svg` and `style`, `html` with `heat`, `help`).
 
 mod chart;
@@ -13,24 +13,24 @@ mod html;
 mod memory;
 mod policies;
 mod report;
-mod sizes;
-mod source;
 mod style;
 mod svg;
 mod text;
-mod verdict;
 
 use crate::{
-    budget_args::BudgetArgs, error::Error, output, progress::Progress, trace_options::TraceOptions,
+    budget_args::BudgetArgs,
+    error::Error,
+    output,
+    progress::Progress,
+    trace_options::{TraceOptions, say_that_stdin_is_not_read},
 };
 use kvkeep_sim::{
-    Accesses, Policy, ReplayError, Rule, Sweep,
-    trace::{Request, Source, Trace},
+    Accesses, Rule, Sweep,
+    sweep::{self, Memory, Named, ReportError, Size},
+    trace::{Request, Source, Trace, TraceError},
 };
-use memory::Memory;
 use report::Report;
 use serde::Serialize;
-use source::Named;
 use std::{
     fs::{self, OpenOptions},
     num::NonZeroUsize,
@@ -39,9 +39,6 @@ use std::{
     sync::Mutex,
     thread,
 };
-
-/// Of the infinite cache's hits.
-const SHARES: [f64; 3] = [0.90, 0.95, 0.99];
 
 #[derive(clap::Args)]
 #[command(after_help = help::EXAMPLES, after_long_help = help::long())]
@@ -58,9 +55,9 @@ pub(crate) struct Args {
     policies: Vec<policies::Choice>,
     /// Cache sizes, comma separated: blocks (300, 1k), memory (12.58GiB), or a part of the working
     /// set as --rule counts it (10%) [default: the deployment's, and 12 from the longest request to the working set]
-    #[arg(long, value_name = "SIZE", value_delimiter = ',', value_parser = sizes::parse,
+    #[arg(long, value_name = "SIZE", value_delimiter = ',', value_parser = Size::parse,
           help_heading = HEADING)]
-    sizes: Vec<sizes::Size>,
+    sizes: Vec<Size>,
     /// Which blocks of a prompt count: engine (full ones, the last token is computed again) or
     /// blocks (all alike) [default: engine]
     #[arg(long, value_name = "RULE", value_parser = rule, help_heading = HEADING)]
@@ -122,8 +119,11 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 fn answer(args: &Args) -> Result<String, Error> {
-    let trace = source::open(&args.trace, &args.reading)?;
-    let memory = Memory::new(&args.budget, trace.block_size())?;
+    if args.trace.is_empty() {
+        say_that_stdin_is_not_read();
+    }
+    let trace = Named::open(&args.trace, &args.reading.options())?;
+    let memory = memory::of(&args.budget, trace.block_size())?;
     let rule = args.rule.unwrap_or_default();
     if let Some(max_blocks) = args.estimate_blocks {
         let report = estimate::run(trace, rule, max_blocks, &args.sizes, &memory)?;
@@ -151,7 +151,7 @@ fn answer(args: &Args) -> Result<String, Error> {
     Ok(match args.format {
         Format::Table => text::render(&report),
         Format::Csv => csv::render(&report),
-        Format::Json => json(&report),
+        Format::Json => json(&report.figures),
     })
 }
 
@@ -177,7 +177,8 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
 
 /// Reads the whole trace.
 fn read(trace: Named) -> Result<Trace, Error> {
-    Trace::read(&mut Shown { trace, requests: 0, progress: Progress::start("read") })
+    let mut shown = Shown { trace, requests: 0, progress: Progress::start("read") };
+    Ok(Trace::read(&mut shown)?)
 }
 
 /// A trace that shows how far it is read.
@@ -188,13 +189,13 @@ struct Shown {
 }
 
 impl Source for Shown {
-    type Error = Error;
+    type Error = TraceError;
 
     fn block_size(&self) -> u32 {
         self.trace.block_size()
     }
 
-    fn read_next(&mut self, request: &mut Request) -> Result<bool, Error> {
+    fn read_next(&mut self, request: &mut Request) -> Result<bool, TraceError> {
         self.requests += 1;
         self.progress.update(self.requests, self.trace.fraction_read());
         self.trace.read_next(request)
@@ -202,44 +203,26 @@ impl Source for Shown {
 }
 
 fn sweep(args: &Args, trace: Named, rule: Rule, memory: &Memory) -> Result<Report, Error> {
-    let name = trace.name.clone();
+    let name = trace.name().to_owned();
     let trace = read(trace)?;
     let accesses = Accesses::new(&trace, rule);
     let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let sweep = Sweep::new(&accesses, args.threads.unwrap_or_else(cores));
-    let infinite = sweep.infinite();
-    let sizes = sizes::of_trace(&args.sizes, &accesses, infinite, memory)?;
     let policies = policies::chosen(&args.policies);
     let progress = Mutex::new(Progress::start("swept"));
-    let show = |what: &str, done: usize, of: usize| {
+    let show = |what: &'static str, done: usize, of: usize| {
         if let Ok(mut progress) = progress.lock() {
             progress.say(|| format!("{what}: {done} of {of}"));
         }
     };
-    let show_rows = |done, of| show("policies and sizes", done, of);
-    let rows = sweep.rows(&policies, &sizes, &show_rows).map_err(Error::Replay)?;
-    let show_needed = |done, of| show("sizes needed", done, of);
-    let needed = sweep.needed(&policies, &SHARES, &rows, &show_needed).map_err(Error::Replay)?;
-    let lru = sizes.iter().map(|&blocks| Ok((blocks, sweep.hits(Policy::LRU, blocks)?)));
-    let lru = lru.collect::<Result<Vec<_>, ReplayError>>().map_err(Error::Replay)?;
-    Ok(Report {
-        trace: name,
-        requests: trace.len(),
-        rule,
-        block_size: trace.block_size(),
-        bytes_per_block: memory.bytes_per_block,
-        memory: memory.name.clone(),
-        deployment_blocks: memory.deployment,
-        longest_request_blocks: accesses.longest_request(),
-        working_set_blocks: infinite.blocks,
-        working_set_gib: memory.gib(infinite.blocks),
-        infinite_hit_rate: infinite.hits.rate(),
-        rows: rows.iter().map(|row| report::cell(row, rule, memory)).collect(),
-        needed: needed.iter().map(|needed| report::enough(needed, memory)).collect(),
-        verdicts: verdict::verdicts(&rows, &lru, memory),
-        curves: report::curves(&sweep, report::span(&sizes, memory.deployment)),
-        command: command(),
-    })
+    let figures = sweep::Report::new(name, &sweep, &policies, &args.sizes, memory, &show);
+    let figures = figures.map_err(|error| match error {
+        ReportError::Size(error) => Error::Input(format!("--sizes {error}")),
+        ReportError::Replay(error) => Error::Replay(error),
+    })?;
+    let sizes: Vec<u32> = figures.verdicts.iter().map(|verdict| verdict.blocks).collect();
+    let curves = report::curves(&sweep, report::span(&sizes, memory.deployment));
+    Ok(Report { figures, curves, command: command() })
 }
 
 /// What was typed, to type again.

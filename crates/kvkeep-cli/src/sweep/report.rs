@@ -1,96 +1,36 @@
-//! What a sweep found: the figures behind the table, CSV, JSON and the pictures.
+//! A sweep's report with what its pictures need besides, and what is said about it.
 
-use super::{memory::Memory, verdict::Verdict};
 use crate::table::{gib, grouped};
-use kvkeep_sim::{Curve, Needed, Policy, Row, Rule, Sweep};
-use serde::{Serialize, Serializer};
+use kvkeep_sim::sweep::{Cell, Verdict};
+use kvkeep_sim::{Curve, Policy, Rule, Sweep, sweep};
+use serde::Serializer;
+use std::ops::Deref;
 
 /// Points of a curve in a picture.
 const CURVE_POINTS: u32 = 240;
 /// From the least size of a picture to the most; one size alone would have no scale.
 const LEAST_SPAN: f64 = 6.0;
 
-/// A finished sweep; the field names are the JSON keys.
-#[derive(Debug, Serialize)]
+/// A finished sweep.
 pub(super) struct Report {
-    pub(super) trace: String,
-    pub(super) requests: usize,
-    #[serde(serialize_with = "rule_name")]
-    pub(super) rule: Rule,
-    /// Tokens.
-    pub(super) block_size: u32,
-    pub(super) bytes_per_block: u64,
-    /// What takes so many bytes.
-    pub(super) memory: String,
-    /// Blocks of the deployment.
-    pub(super) deployment_blocks: Option<u32>,
-    pub(super) longest_request_blocks: u32,
-    pub(super) working_set_blocks: u32,
-    pub(super) working_set_gib: f64,
-    pub(super) infinite_hit_rate: f64,
-    pub(super) rows: Vec<Cell>,
-    pub(super) needed: Vec<Enough>,
-    pub(super) verdicts: Vec<Verdict>,
+    /// The figures, which are the JSON as well.
+    pub(super) figures: sweep::Report,
     /// Hit rates by blocks, of policies that have them at every size.
-    #[serde(skip)]
     pub(super) curves: Vec<(Policy, Points)>,
     /// What was typed.
-    #[serde(skip)]
     pub(super) command: String,
+}
+
+impl Deref for Report {
+    type Target = sweep::Report;
+
+    fn deref(&self) -> &sweep::Report {
+        &self.figures
+    }
 }
 
 /// Hit rates by blocks.
 pub(super) type Points = Vec<(u32, f64)>;
-
-/// A policy at a size.
-#[derive(Debug, Serialize)]
-pub(super) struct Cell {
-    #[serde(serialize_with = "policy_name")]
-    pub(super) policy: Policy,
-    pub(super) blocks: u32,
-    pub(super) gib: f64,
-    pub(super) hit_rate: f64,
-    /// In tokens, under the rule of engines.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) hit_tokens: Option<u64>,
-    /// In blocks, under the rule of blocks.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) hit_blocks: Option<u64>,
-    /// Requests larger than the cache.
-    pub(super) rejected: u64,
-    pub(super) evicted: u64,
-}
-
-/// The cache that is large enough for a share of the infinite cache's hits.
-#[derive(Debug, Serialize)]
-pub(super) struct Enough {
-    #[serde(serialize_with = "policy_name")]
-    pub(super) policy: Policy,
-    pub(super) share: f64,
-    pub(super) blocks: u32,
-    pub(super) gib: f64,
-}
-
-/// A row as it is reported.
-pub(super) fn cell(row: &Row, rule: Rule, memory: &Memory) -> Cell {
-    let hit_in = |this| (rule == this).then_some(row.hits.hit);
-    Cell {
-        policy: row.policy,
-        blocks: row.blocks,
-        gib: memory.gib(row.blocks),
-        hit_rate: row.hits.rate(),
-        hit_tokens: hit_in(Rule::Engine),
-        hit_blocks: hit_in(Rule::Blocks),
-        rejected: row.hits.rejected,
-        evicted: row.hits.evicted,
-    }
-}
-
-/// A needed size as it is reported.
-pub(super) fn enough(needed: &Needed, memory: &Memory) -> Enough {
-    let Needed { policy, share, blocks } = *needed;
-    Enough { policy, share, blocks, gib: memory.gib(blocks) }
-}
 
 /// What a picture shows: blocks from the least to the most of the sizes and the deployment's.
 pub(super) fn span(sizes: &[u32], deployment: Option<u32>) -> (f64, f64) {
@@ -238,8 +178,4 @@ pub(super) fn definition(rule: Rule) -> &'static str {
 
 pub(super) fn rule_name<S: Serializer>(rule: &Rule, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(rule.name())
-}
-
-fn policy_name<S: Serializer>(policy: &Policy, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(policy.name())
 }

@@ -1,7 +1,8 @@
 //! A sweep as text for people: policies down, sizes across, at most 100 columns wide.
 
-use super::report::{Enough, Report, counted, unit};
+use super::report::{Report, counted, unit};
 use crate::table::{gib, grouped};
+use kvkeep_sim::sweep::Enough;
 use std::fmt::Write as _;
 
 const WIDTH: usize = 100;

@@ -4,11 +4,21 @@
 //! and OPT are exact: those give all sizes at once. Cells share nothing but the trace, so the result
 //! does not depend on the number of threads.
 
+mod memory;
 mod needed;
 mod policy;
+mod report;
+mod sizes;
+mod source;
+mod verdict;
 
+pub use memory::{Memory, MemoryError, bytes_per_block};
 pub use needed::Needed;
 pub use policy::{Policy, UnknownPolicy};
+pub use report::{Cell, Enough, OnStage, Report, ReportError};
+pub use sizes::{Size, SizeError, sizes};
+pub use source::Named;
+pub use verdict::{Verdict, What};
 
 use crate::accesses::Accesses;
 use crate::curve::Curve;

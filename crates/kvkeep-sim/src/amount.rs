@@ -10,7 +10,10 @@ const MAX_FRACTION_DIGITS: usize = 15;
 ///
 /// `KiB`/`MiB`/`GiB`/`TiB` are powers of 1024, `KB`/`MB`/`GB`/`TB` powers of 1000, in any
 /// case. A single letter is read as vLLM reads it: `G` is binary, `g` decimal.
-pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
+///
+/// # Errors
+/// Says what was expected.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let (number, unit) = number_and_unit(text)?;
     let multiplier = byte_multiplier(unit.trim()).ok_or_else(|| {
         format!("unknown unit {unit:?}; use B, KiB, MiB, GiB, TiB or KB, MB, GB, TB")
@@ -19,7 +22,10 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
 }
 
 /// Parses a number of tokens: `32768`, or as vLLM reads it `32k` (decimal) and `32K` (binary).
-pub(crate) fn parse_tokens(text: &str) -> Result<u64, String> {
+///
+/// # Errors
+/// Says what was expected.
+pub fn parse_tokens(text: &str) -> Result<u64, String> {
     let (number, unit) = number_and_unit(text)?;
     let multiplier = letter_multiplier(unit)
         .ok_or_else(|| format!("unknown unit {unit:?}; use k or m (decimal), K or M (binary)"))?;
@@ -27,7 +33,10 @@ pub(crate) fn parse_tokens(text: &str) -> Result<u64, String> {
 }
 
 /// Parses a count of blocks or requests, at least 1: `300`, `1k`, `2.5M`, in any case decimal.
-pub(crate) fn parse_count<N: TryFrom<u64>>(text: &str) -> Result<N, String> {
+///
+/// # Errors
+/// Says what was expected.
+pub fn parse_count<N: TryFrom<u64>>(text: &str) -> Result<N, String> {
     let (number, unit) = number_and_unit(text)?;
     let multiplier = match unit {
         "" => 1,
