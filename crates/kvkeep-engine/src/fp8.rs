@@ -4,13 +4,13 @@
 use std::sync::LazyLock;
 
 /// The largest finite value.
-pub const MAX: f32 = 448.0;
+pub(crate) const MAX: f32 = 448.0;
 
 const MANTISSA_BITS: i32 = 3;
 const MIN_EXPONENT: i32 = -6;
 
 /// The values of all 256 bytes.
-pub static VALUES: LazyLock<[f32; 256]> = LazyLock::new(|| std::array::from_fn(|b| decode(b as u8)));
+pub(crate) static VALUES: LazyLock<[f32; 256]> = LazyLock::new(|| std::array::from_fn(|b| decode(b as u8)));
 
 fn decode(byte: u8) -> f32 {
     let sign = if byte & 0x80 == 0 { 1.0 } else { -1.0 };
@@ -29,7 +29,7 @@ fn power_of_two(exponent: i32) -> f32 {
 
 /// Rounds to the nearest value, ties to even; beyond [`MAX`] to `MAX`. NaN stays NaN.
 #[must_use]
-pub fn encode(value: f32) -> u8 {
+pub(crate) fn encode(value: f32) -> u8 {
     let sign = if value.is_sign_negative() { 0x80 } else { 0 };
     let magnitude = value.abs();
     if magnitude.is_nan() {

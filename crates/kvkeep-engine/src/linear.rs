@@ -14,10 +14,10 @@ use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
 /// Rows of every product. Fewer waste less on a decode step, more are faster in a prompt.
-pub const TILE_ROWS: usize = 16;
+pub(crate) const TILE_ROWS: usize = 16;
 
 /// A matrix of weights.
-pub struct Linear {
+pub(crate) struct Linear {
     /// `[inputs, outputs]`, a view of the `[outputs, inputs]` that checkpoints have.
     weight: Tensor,
     inputs: usize,
@@ -29,7 +29,7 @@ impl Linear {
     ///
     /// # Errors
     /// [`Error::Tensor`] if it is no matrix.
-    pub fn new(weight: &Tensor) -> Result<Self, Error> {
+    pub(crate) fn new(weight: &Tensor) -> Result<Self, Error> {
         let (outputs, inputs) = weight.dims2()?;
         Ok(Linear { weight: weight.t()?, inputs, outputs })
     }
@@ -38,7 +38,7 @@ impl Linear {
     ///
     /// # Errors
     /// [`Error::Tensor`] if `rows` is not a number of rows of the matrix's inputs.
-    pub fn forward(&self, rows: &[f32]) -> Result<Vec<f32>, Error> {
+    pub(crate) fn forward(&self, rows: &[f32]) -> Result<Vec<f32>, Error> {
         let mut product = vec![0.0; rows.len() / self.inputs * self.outputs];
         rows.par_chunks(TILE_ROWS * self.inputs)
             .zip(product.par_chunks_mut(TILE_ROWS * self.outputs))

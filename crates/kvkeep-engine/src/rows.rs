@@ -8,7 +8,7 @@ const LANES: usize = 8;
 /// `a * b`, summed in eight lanes that are added pairwise at the end.
 #[inline]
 #[must_use]
-pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0_f32; LANES];
     let (a_chunks, a_rest) = a.as_chunks::<LANES>();
     let (b_chunks, b_rest) = b.as_chunks::<LANES>();
@@ -25,14 +25,14 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// Adds `row` to `sum`.
-pub fn add(sum: &mut [f32], row: &[f32]) {
+pub(crate) fn add(sum: &mut [f32], row: &[f32]) {
     for (sum, row) in sum.iter_mut().zip(row) {
         *sum += row;
     }
 }
 
 /// RMSNorm (Zhang, Sennrich 2019) of each run of `weight.len()` elements, in place.
-pub fn rms_norm(rows: &mut [f32], weight: &[f32], eps: f32) {
+pub(crate) fn rms_norm(rows: &mut [f32], weight: &[f32], eps: f32) {
     for row in rows.chunks_exact_mut(weight.len()) {
         let mean_square = dot(row, row) / row.len() as f32;
         let scale = 1.0 / (mean_square + eps).sqrt();
@@ -43,7 +43,7 @@ pub fn rms_norm(rows: &mut [f32], weight: &[f32], eps: f32) {
 }
 
 /// SwiGLU (Shazeer 2020): `silu(gate) * up`, into `gate`.
-pub fn swiglu(gate: &mut [f32], up: &[f32]) {
+pub(crate) fn swiglu(gate: &mut [f32], up: &[f32]) {
     for (gate, up) in gate.iter_mut().zip(up) {
         *gate = *gate / (1.0 + (-*gate).exp()) * up;
     }
@@ -51,7 +51,7 @@ pub fn swiglu(gate: &mut [f32], up: &[f32]) {
 
 /// Rotary position embedding (Su et al. 2021), in the form of Qwen and Llama: element `i`
 /// of a head is paired with element `i + head_dim / 2`.
-pub struct Rope {
+pub(crate) struct Rope {
     /// Radians per position, for each pair.
     frequencies: Vec<f64>,
 }
@@ -59,7 +59,7 @@ pub struct Rope {
 impl Rope {
     /// For heads of `head_dim` elements.
     #[must_use]
-    pub fn new(head_dim: usize, theta: f32) -> Self {
+    pub(crate) fn new(head_dim: usize, theta: f32) -> Self {
         let frequencies = (0..head_dim / 2)
             .map(|pair| f64::from(theta).powf(-2.0 * pair as f64 / head_dim as f64))
             .collect();
@@ -69,14 +69,14 @@ impl Rope {
     /// Cosine and sine of each pair at a position. In f64: at position 100,000 an f32 angle
     /// would be off by a hundredth.
     #[must_use]
-    pub fn at(&self, position: usize) -> Vec<(f32, f32)> {
+    pub(crate) fn at(&self, position: usize) -> Vec<(f32, f32)> {
         let angle = |frequency: &f64| frequency * position as f64;
         let turn = |angle: f64| (angle.cos() as f32, angle.sin() as f32);
         self.frequencies.iter().map(angle).map(turn).collect()
     }
 
     /// Turns every head of a row.
-    pub fn turn(row: &mut [f32], turns: &[(f32, f32)]) {
+    pub(crate) fn turn(row: &mut [f32], turns: &[(f32, f32)]) {
         for head in row.chunks_exact_mut(2 * turns.len()) {
             let (firsts, seconds) = head.split_at_mut(turns.len());
             for ((first, second), (cos, sin)) in firsts.iter_mut().zip(seconds).zip(turns) {

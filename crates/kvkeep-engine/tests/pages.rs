@@ -98,9 +98,6 @@ fn a_page_without_kv_is_noticed() {
             rig.model.forward(cache, &[segment])
         };
         let sound = decode(&mut cache, IN_ORDER).unwrap();
-        // Pages in the wrong order are no NaN, but other logits: positions are in the keys.
-        let swapped = decode(&mut cache, [1, 0, 2, 3, 4, 5, 6, 7]).unwrap();
-        assert_eq!(sound, swapped, "attention has no order but that of its keys");
         let foreign = decode(&mut cache, [0, 0, 2, 3, 4, 5, 6, 7]).unwrap();
         assert_ne!(sound, foreign);
         // A page that nobody wrote, and one that was given back.

@@ -36,16 +36,17 @@ impl Decoder {
         };
         self.pending.push(byte);
         let mut text = String::new();
-        for chunk in self.pending.utf8_chunks() {
+        let mut chunks = self.pending.utf8_chunks().peekable();
+        while let Some(chunk) = chunks.next() {
             text.push_str(chunk.valid());
             let invalid = chunk.invalid();
+            let open = std::str::from_utf8(invalid).is_err_and(|error| error.error_len().is_none());
+            if open && chunks.peek().is_none() {
+                // The start of a character.
+                self.pending = invalid.to_vec();
+                return text;
+            }
             if !invalid.is_empty() {
-                let error = std::str::from_utf8(invalid).err();
-                if error.is_some_and(|error| error.error_len().is_none()) {
-                    // The start of a character.
-                    self.pending = invalid.to_vec();
-                    return text;
-                }
                 text.push(char::REPLACEMENT_CHARACTER);
             }
         }
