@@ -95,7 +95,10 @@ impl fmt::Display for Error {
                 "tensor {name} has shape {found:?}, config.json asks for {expected:?}; take both from the same model"
             ),
             Self::Memory { bytes } => {
-                write!(f, "{bytes} bytes of KV pages are more than the host grants; use fewer blocks")
+                write!(
+                    f,
+                    "{bytes} bytes of KV pages are more than the host grants; use fewer blocks"
+                )
             }
             Self::UnknownToken { token, vocab } => {
                 write!(f, "token {token} is not in the vocabulary; pass 0 to {}", vocab - 1)
@@ -103,7 +106,9 @@ impl fmt::Display for Error {
             Self::Samples { asked, max } => {
                 write!(f, "{asked} answers were asked for; ask for 1 to {max}")
             }
-            Self::NoTokensPerStep => f.write_str("a step of 0 tokens computes nothing; allow 1 or more"),
+            Self::NoTokensPerStep => {
+                f.write_str("a step of 0 tokens computes nothing; allow 1 or more")
+            }
             Self::NotFinite { position } => write!(
                 f,
                 "the logits at token {position} are not finite: the weights overflow, or a page without KV was read"

@@ -10,7 +10,8 @@ const MANTISSA_BITS: i32 = 3;
 const MIN_EXPONENT: i32 = -6;
 
 /// The values of all 256 bytes.
-pub(crate) static VALUES: LazyLock<[f32; 256]> = LazyLock::new(|| std::array::from_fn(|b| decode(b as u8)));
+pub(crate) static VALUES: LazyLock<[f32; 256]> =
+    LazyLock::new(|| std::array::from_fn(|b| decode(b as u8)));
 
 fn decode(byte: u8) -> f32 {
     let sign = if byte & 0x80 == 0 { 1.0 } else { -1.0 };

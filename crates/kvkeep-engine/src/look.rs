@@ -22,15 +22,34 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
 
     let warm_up: Vec<u32> = prompt.iter().rev().copied().collect();
     first_token(&mut engine, &warm_up)?;
-    writeln!(out, "{PROMPT_TOKENS} tokens, {} pages, {} ranks", args.kv_cache_dtype, args.tensor_parallel_size)?;
+    writeln!(
+        out,
+        "{PROMPT_TOKENS} tokens, {} pages, {} ranks",
+        args.kv_cache_dtype, args.tensor_parallel_size
+    )?;
     let (cold, cold_time) = first_token(&mut engine, &prompt)?;
-    writeln!(out, "  cold  {:>4} tokens cached, first token after {:>7.1} ms", cold.tokens_cached, ms(cold_time))?;
+    writeln!(
+        out,
+        "  cold  {:>4} tokens cached, first token after {:>7.1} ms",
+        cold.tokens_cached,
+        ms(cold_time)
+    )?;
     let (hit, hit_time) = first_token(&mut engine, &prompt)?;
     let same = if hit.logits == cold.logits { "the same bits" } else { "OTHER BITS" };
-    writeln!(out, "  hit   {:>4} tokens cached, first token after {:>7.1} ms, logits: {same}", hit.tokens_cached, ms(hit_time))?;
+    writeln!(
+        out,
+        "  hit   {:>4} tokens cached, first token after {:>7.1} ms, logits: {same}",
+        hit.tokens_cached,
+        ms(hit_time)
+    )?;
     let fresh = [&prompt[..PROMPT_TOKENS - FRESH_TOKENS], &made_up(FRESH_TOKENS, vocab)].concat();
     let (fresh, fresh_time) = first_token(&mut engine, &fresh)?;
-    writeln!(out, "  other {:>4} tokens cached, first token after {:>7.1} ms, {FRESH_TOKENS} fresh at the end", fresh.tokens_cached, ms(fresh_time))?;
+    writeln!(
+        out,
+        "  other {:>4} tokens cached, first token after {:>7.1} ms, {FRESH_TOKENS} fresh at the end",
+        fresh.tokens_cached,
+        ms(fresh_time)
+    )?;
 
     writeln!(out, "logits after {COMPARED_TOKENS} tokens, against f32 pages")?;
     let logits = |dtype| -> Result<Vec<f32>, Box<dyn Error>> {
@@ -65,7 +84,10 @@ fn first_token(engine: &mut Engine, prompt: &[u32]) -> Result<(Output, Duration)
 }
 
 fn made_up(tokens: usize, vocab: usize) -> Vec<u32> {
-    (0..tokens as u64).map(|at| (at * at * 7 + at * 31 + 3) % vocab as u64).map(|token| token as u32).collect()
+    (0..tokens as u64)
+        .map(|at| (at * at * 7 + at * 31 + 3) % vocab as u64)
+        .map(|token| token as u32)
+        .collect()
 }
 
 fn ms(time: Duration) -> f64 {

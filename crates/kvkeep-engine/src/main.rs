@@ -95,8 +95,8 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let Some(address) = args.serve else { return look::run(args) };
     let engine = args.engine(args.kv_cache_dtype)?;
-    let listener =
-        TcpListener::bind(address).map_err(|error| format!("cannot listen on {address}: {error}"))?;
+    let listener = TcpListener::bind(address)
+        .map_err(|error| format!("cannot listen on {address}: {error}"))?;
     eprintln!("model {:?} at http://{}/v1", args.name(), listener.local_addr()?);
     kvkeep_engine::serve(engine, &args.name(), listener, interrupted())?;
     Ok(())

@@ -62,7 +62,10 @@ impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Snapshot { stats, usage, .. } = self;
         let mut one = |kind: &str, name: &str, help: &str, value: u64| {
-            writeln!(f, "# HELP kvkeep_{name} {help}\n# TYPE kvkeep_{name} {kind}\nkvkeep_{name} {value}")
+            writeln!(
+                f,
+                "# HELP kvkeep_{name} {help}\n# TYPE kvkeep_{name} {kind}\nkvkeep_{name} {value}"
+            )
         };
         for (name, help, value) in [
             ("prompt_tokens_total", "Prompt tokens admitted.", stats.prompt_tokens),

@@ -6,8 +6,8 @@
 
 use crate::{Error, Shape, fp8};
 use half::bf16;
-use kvkeep::budget::{Attention, KvDtype, KvLayout, PageError, PageLayout, PageOrder, PagePart};
 use kvkeep::BlockId;
+use kvkeep::budget::{Attention, KvDtype, KvLayout, PageError, PageLayout, PageOrder, PagePart};
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
@@ -92,8 +92,7 @@ impl Pages {
             PageDtype::F32 => (KvDtype::Bf16, 2 * shape.head_dim),
         };
         let heads = shape.num_key_value_heads;
-        let attention =
-            Attention::Grouped { kv_heads: heads as u32, head_size: elements as u32 };
+        let attention = Attention::Grouped { kv_heads: heads as u32, head_size: elements as u32 };
         let layout = KvLayout::builder(shape.num_hidden_layers as u32, attention, dtype)
             .block_size(config.block_size)
             .tensor_parallel_size(config.tensor_parallel_size)
@@ -209,7 +208,10 @@ mod tests {
             let part = [PagePart::Key, PagePart::Value][n % 2];
             let (layer, slot, head) = (n / 2 % 2, n / 4 % 4, n / 16);
             let place = Place { block: block.into(), layer, part, slot, head };
-            (place, std::array::from_fn(|i| ((n + i) % 8 + 8) as f32 * if n < 16 { 1.0 } else { -2.0 }))
+            (
+                place,
+                std::array::from_fn(|i| ((n + i) % 8 + 8) as f32 * if n < 16 { 1.0 } else { -2.0 }),
+            )
         })
     }
 

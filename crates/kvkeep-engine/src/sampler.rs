@@ -48,9 +48,8 @@ mod tests {
         let ones = (0..4000).filter(|&at| choose(&logits, sampled, 0, at) == 1).count();
         // Three in four: 3000, with a standard deviation of 27.
         assert!((2850..3150).contains(&ones), "{ones}");
-        let differ = (0..50).any(|at| {
-            choose(&logits, sampled, 0, at) != choose(&logits, sampled, 1, at)
-        });
+        let differ =
+            (0..50).any(|at| choose(&logits, sampled, 0, at) != choose(&logits, sampled, 1, at));
         assert!(differ, "two samples of one request are the same");
     }
 }

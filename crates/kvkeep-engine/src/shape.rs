@@ -213,7 +213,10 @@ mod tests {
                 serde_json::from_str(&format!("{{{FIELDS}}}")).unwrap();
             json[field] = value.into();
             let error = read(&json.to_string()).unwrap_err();
-            assert!(matches!(error, Error::Shape { field: named, .. } if named == field), "{error}");
+            assert!(
+                matches!(error, Error::Shape { field: named, .. } if named == field),
+                "{error}"
+            );
         }
     }
 }

@@ -127,11 +127,16 @@ impl Run {
                 let mut tokens = request.prompt.clone();
                 let mut first = 0;
                 for output in outputs {
-                    let segment = Segment { tokens: &tokens[first..], first, table: &table, logits: true };
+                    let segment =
+                        Segment { tokens: &tokens[first..], first, table: &table, logits: true };
                     let logits = model.forward(&mut cache, &[segment]).unwrap().remove(0).unwrap();
                     assert!(
-                        logits.iter().map(|l| l.to_bits()).eq(output.logits.iter().map(|l| l.to_bits())),
-                        "{id:?}, answer {sample}: other logits at token {}", tokens.len()
+                        logits
+                            .iter()
+                            .map(|l| l.to_bits())
+                            .eq(output.logits.iter().map(|l| l.to_bits())),
+                        "{id:?}, answer {sample}: other logits at token {}",
+                        tokens.len()
                     );
                     first = tokens.len();
                     tokens.push(output.token);
@@ -176,7 +181,7 @@ fn work_that_has_everything_in_it() {
             run.apply(&submit);
             run.apply(&Op::Steps(2));
         }
-        run.apply(&Op::Abort { which: 5 * round + 2 });
+        run.apply(&Op::Abort { which: 5 * round + 2 + round % 2 });
     }
     run.finish();
     run.check(&pages);
@@ -186,7 +191,9 @@ fn work_that_has_everything_in_it() {
     assert!(stats.preemptions > 0 && stats.readmitted_cached_tokens > 0, "{stats:?}");
     assert!(stats.duplicate_blocks > 0, "{stats:?}");
     let ended = |id: RequestId| {
-        run.answers.iter().any(|((of, _), outputs)| *of == id && outputs.iter().any(|o| o.finish.is_some()))
+        run.answers
+            .iter()
+            .any(|((of, _), outputs)| *of == id && outputs.iter().any(|o| o.finish.is_some()))
     };
     assert!(run.requests.iter().any(|&(id, _)| !ended(id)), "nobody was aborted");
     assert!(run.answers.keys().any(|&(_, sample)| sample == 2), "nobody was forked");
@@ -195,8 +202,7 @@ fn work_that_has_everything_in_it() {
 #[test]
 fn the_same_request_again_has_the_same_tokens_and_hits() {
     let mut run = Run::new(pages(40, PageDtype::Fp8), 16);
-    let submit =
-        Op::Submit { which: 3, prompt_tokens: 38, new_tokens: 8, samples: 1, tenant: 0 };
+    let submit = Op::Submit { which: 3, prompt_tokens: 38, new_tokens: 8, samples: 1, tenant: 0 };
     for _ in 0..2 {
         run.apply(&submit);
         run.finish();

@@ -110,7 +110,8 @@ fn a_page_without_kv_is_noticed() {
 
 /// Root mean square of the difference, over that of the logits.
 fn error(logits: &[f32], reference: &[f32]) -> f32 {
-    let square = |values: &mut dyn Iterator<Item = f32>| values.map(|value| value * value).sum::<f32>();
+    let square =
+        |values: &mut dyn Iterator<Item = f32>| values.map(|value| value * value).sum::<f32>();
     let difference = square(&mut logits.iter().zip(reference).map(|(a, b)| a - b));
     (difference / square(&mut reference.iter().copied())).sqrt()
 }
@@ -123,7 +124,8 @@ fn rounding_costs_what_it_should() {
         rig.logits(&mut cache, &IN_ORDER, 30).unwrap()
     };
     let exact = logits(PageDtype::F32);
-    let (bf16, fp8) = (error(&logits(PageDtype::Bf16), &exact), error(&logits(PageDtype::Fp8), &exact));
+    let (bf16, fp8) =
+        (error(&logits(PageDtype::Bf16), &exact), error(&logits(PageDtype::Fp8), &exact));
     println!("error of the logits against f32 pages: bf16 {bf16:.5}, fp8 {fp8:.5}");
     // Half a unit in the last place is 2^-9 of a value in bf16, 2^-4 in fp8; attention
     // averages over tokens.

@@ -131,7 +131,8 @@ impl Client {
         let mut first_token = None;
         let mut usage = None;
         for line in BufReader::new(body.take(MAX_ANSWER_BYTES)).lines() {
-            let line = line.map_err(|error| answer(&url, format!("the stream broke off: {error}")))?;
+            let line =
+                line.map_err(|error| answer(&url, format!("the stream broke off: {error}")))?;
             let Some(data) = line.strip_prefix("data:").map(str::trim) else { continue };
             if data == "[DONE]" {
                 break;

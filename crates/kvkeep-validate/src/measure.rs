@@ -1,9 +1,9 @@
 //! The measurement: warm up, then all tests in both arms, again and again.
 
+use crate::Error;
 use crate::client::{Client, Timing};
 use crate::report::{Report, TestReport};
 use crate::suite::{Test, Tokens, prompts};
-use crate::Error;
 
 /// What to measure.
 #[derive(Clone, Debug)]

@@ -200,7 +200,10 @@ fn warnings(tests: &[TestReport]) -> Vec<String> {
         return warnings;
     }
     let cached = |summary: Option<Summary>| summary.map_or(0.0, |cached| cached.median);
-    for test in tests.iter().filter(|test| Test::ALL.iter().any(|known| known.name() == test.name && known.has_hits())) {
+    for test in tests
+        .iter()
+        .filter(|test| Test::ALL.iter().any(|known| known.name() == test.name && known.has_hits()))
+    {
         let following = test.turns.iter().skip(1);
         if following.clone().all(|turn| cached(turn.cached_on_tokens) == 0.0) {
             warnings.push(format!(
@@ -224,7 +227,10 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Report { url, model, scale, repeats, seed, .. } = self;
         writeln!(f, "{model} at {url}: scale {scale}, {repeats} repeats, seed {seed}")?;
-        writeln!(f, "Medians (smallest - largest); off: nothing can hit, on: as a client sends it")?;
+        writeln!(
+            f,
+            "Medians (smallest - largest); off: nothing can hit, on: as a client sends it"
+        )?;
         for test in &self.tests {
             writeln!(f, "\n{}", test.name)?;
             writeln!(
@@ -239,10 +245,15 @@ impl fmt::Display for Report {
                     times(turn.first_token_off_ms),
                     times(turn.first_token_on_ms),
                     format!("x{:.2}", turn.ratio.median),
-                    turn.cached_on_tokens.map_or("?".to_owned(), |cached| cached.median.to_string()),
+                    turn.cached_on_tokens
+                        .map_or("?".to_owned(), |cached| cached.median.to_string()),
                 )?;
             }
-            writeln!(f, "  first over following (the note's): {}", ratios(test.first_over_following))?;
+            writeln!(
+                f,
+                "  first over following (the note's): {}",
+                ratios(test.first_over_following)
+            )?;
             writeln!(f, "  following, off over on (sound):    {}", ratios(test.off_over_on))?;
         }
         writeln!(f)?;

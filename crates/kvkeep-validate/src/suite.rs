@@ -33,9 +33,7 @@ impl Test {
     /// and those that are new.
     fn turns(self) -> &'static [(usize, usize)] {
         match self {
-            Test::Conversation => {
-                &[(0, 2000), (2000, 500), (2500, 500), (3000, 500), (3500, 500)]
-            }
+            Test::Conversation => &[(0, 2000), (2000, 500), (2500, 500), (3000, 500), (3500, 500)],
             Test::LongPrefix => &[(0, 8100), (8000, 100), (8000, 100)],
             Test::Independent => &[(0, 2000); 5],
             Test::Short => &[(0, 100), (100, 75), (175, 75), (250, 75), (325, 75)],

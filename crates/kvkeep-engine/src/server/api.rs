@@ -87,7 +87,8 @@ impl Body {
             return Err("`max_tokens` is 0; pass at least 1".into());
         }
         let salt = self.cache_salt.unwrap_or_default();
-        let identity = Identity::new().salt(&salt).map_err(|error| format!("`cache_salt`: {error}"))?;
+        let identity =
+            Identity::new().salt(&salt).map_err(|error| format!("`cache_salt`: {error}"))?;
         Ok(Request {
             prompt,
             max_new_tokens,

@@ -106,7 +106,8 @@ pub fn serve(
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(app);
     // The router holds the way to the engine; the engine stops once both are gone.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let until = async {
@@ -162,14 +163,19 @@ impl App {
                 return refuse(StatusCode::BAD_REQUEST, &error.to_string());
             }
             Err(Refusal::Busy) => {
-                return refuse(StatusCode::SERVICE_UNAVAILABLE, "too many requests wait; come back later");
+                return refuse(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "too many requests wait; come back later",
+                );
             }
             Err(Refusal::Gone) => return gone(),
         };
         let envelope = Envelope {
             endpoint,
             id: format!("kvkeep-{}", self.requests.fetch_add(1, Ordering::Relaxed)),
-            created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            created: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs()),
             model: self.model.to_string(),
         };
         let answers = Answers::new(envelope, pieces, samples, prompt_tokens);

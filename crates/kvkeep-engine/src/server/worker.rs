@@ -103,7 +103,6 @@ impl Worker {
             }
             self.drop_those_who_left()?;
             self.step()?;
-            self.publish();
         }
     }
 
@@ -132,35 +131,40 @@ impl Worker {
         for id in gone {
             self.clients.remove(&id);
             self.engine.abort(id)?;
-            self.with_snapshot(|snapshot| snapshot.requests_aborted += 1);
+            self.with_snapshot(|snapshot| {
+                snapshot.update(&self.engine);
+                snapshot.requests_aborted += 1;
+            });
         }
         Ok(())
     }
 
+    /// One step; the figures are up to date before a client hears of it.
     fn step(&mut self) -> Result<(), Error> {
         let outputs = self.engine.step()?;
+        self.publish();
         for output in outputs {
             let Some(client) = self.clients.get_mut(&output.request) else { continue };
             let first = !std::mem::replace(&mut client.started, true);
-            let ttft = client.arrived.elapsed();
             client.running -= usize::from(output.finish.is_some());
-            // Failing is leaving; see above.
-            drop(client.pieces.send(Piece {
-                sample: output.sample,
-                token: output.token,
-                tokens_cached: output.tokens_cached,
-                finish: output.finish,
-            }));
-            let ended = client.running == 0;
+            let (ended, time) = (client.running == 0, client.arrived.elapsed());
+            let pieces = client.pieces.clone();
             if ended {
                 self.clients.remove(&output.request);
             }
             self.with_snapshot(|snapshot| {
                 snapshot.requests_finished += u64::from(ended);
                 if first {
-                    snapshot.time_to_first_token.record(ttft);
+                    snapshot.time_to_first_token.record(time);
                 }
             });
+            // Failing is leaving; see above.
+            drop(pieces.send(Piece {
+                sample: output.sample,
+                token: output.token,
+                tokens_cached: output.tokens_cached,
+                finish: output.finish,
+            }));
         }
         Ok(())
     }
