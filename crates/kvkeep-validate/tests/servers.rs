@@ -84,7 +84,7 @@ fn the_first_token_is_timed_and_not_the_answer() {
         let tokens = asked.body["prompt"].as_array().unwrap().len();
         respond(stream, "200 OK", ": a comment\n\n");
         drop(stream.write_all(TOKEN.as_bytes()));
-        std::thread::sleep(Duration::from_millis(30));
+        std::thread::sleep(Duration::from_millis(60));
         let usage = format!(
             "data: {{\"choices\": [], \"usage\": {{\"prompt_tokens\": {tokens}, \
              \"prompt_tokens_details\": {{\"cached_tokens\": 16}}}}}}\n\n"
@@ -93,7 +93,7 @@ fn the_first_token_is_timed_and_not_the_answer() {
     })
     .unwrap();
     for turn in report.tests.iter().flat_map(|test| &test.turns) {
-        assert!(turn.total_on_ms.median >= turn.first_token_on_ms.median + 29.0, "{turn:?}");
+        assert!(turn.total_on_ms.median >= turn.first_token_on_ms.median + 10.0, "{turn:?}");
         assert_eq!(turn.cached_on_tokens.unwrap().median, 16.0);
     }
     // As fast in both arms.
