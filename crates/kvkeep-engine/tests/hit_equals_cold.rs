@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 fn model() -> Model {
-    Model::new(Shape::tiny(), Weights::Random(5)).unwrap()
+    Model::new(Shape::tiny(), Weights::Random(5)).expect("sound")
 }
 
 fn pages(num_blocks: u32, dtype: PageDtype) -> PageConfig {
@@ -69,7 +69,7 @@ struct Run {
 impl Run {
     fn new(pages: PageConfig, tokens_per_step: usize) -> Self {
         let config = EngineConfig { pages, tokens_per_step, prefix_caching: true, poison: true };
-        let engine = Engine::new(model(), config).unwrap();
+        let engine = Engine::new(model(), config).expect("sound");
         Run { engine, requests: Vec::new(), answers: BTreeMap::new() }
     }
 
@@ -82,14 +82,14 @@ impl Run {
                     samples,
                     sampling: Sampling { temperature: 1.0, seed: which as u64 },
                     ignore_end: false,
-                    identity: Identity::new().salt(&format!("tenant {tenant}")).unwrap(),
+                    identity: Identity::new().salt(&format!("tenant {tenant}")).expect("sound"),
                 };
-                let id = self.engine.submit(request.clone()).unwrap();
+                let id = self.engine.submit(request.clone()).expect("sound");
                 self.requests.push((id, request));
             }
             Op::Abort { which } => {
                 if let Some((id, _)) = self.requests.get(which) {
-                    self.engine.abort(*id).unwrap();
+                    self.engine.abort(*id).expect("sound");
                 }
             }
             Op::Steps(steps) => (0..steps).for_each(|_| self.step()),
@@ -97,10 +97,10 @@ impl Run {
     }
 
     fn step(&mut self) {
-        for output in self.engine.step().unwrap() {
+        for output in self.engine.step().expect("sound") {
             self.answers.entry((output.request, output.sample)).or_default().push(output);
         }
-        self.engine.kv().validate().unwrap();
+        self.engine.kv().validate().expect("sound");
     }
 
     fn finish(&mut self) {
@@ -117,19 +117,24 @@ impl Run {
     /// Compares every token and every logit with a cold run.
     fn check(&self, pages: &PageConfig) {
         let model = self.engine.model();
-        let scales = model.measure_scales().unwrap();
+        let scales = model.measure_scales().expect("sound");
         for (id, request) in &self.requests {
             for sample in 0..request.samples {
                 let Some(outputs) = self.answers.get(&(*id, sample)) else { continue };
                 let cold_pages = PageConfig { num_blocks: 20, ..*pages };
-                let mut cache = KvCache::new(model.shape(), &cold_pages, scales.clone()).unwrap();
+                let mut cache =
+                    KvCache::new(model.shape(), &cold_pages, scales.clone()).expect("sound");
                 let table: Vec<BlockId> = (0..20).rev().map(BlockId::from).collect();
                 let mut tokens = request.prompt.clone();
                 let mut first = 0;
                 for output in outputs {
                     let segment =
                         Segment { tokens: &tokens[first..], first, table: &table, logits: true };
-                    let logits = model.forward(&mut cache, &[segment]).unwrap().remove(0).unwrap();
+                    let logits = model
+                        .forward(&mut cache, &[segment])
+                        .expect("sound")
+                        .remove(0)
+                        .expect("sound");
                     assert!(
                         logits
                             .iter()

@@ -15,7 +15,7 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
-        let model = Model::new(Shape::tiny(), Weights::Random(11)).unwrap();
+        let model = Model::new(Shape::tiny(), Weights::Random(11)).expect("sound");
         Rig { model, tokens: (0..30).map(|at| at * at % 40).collect() }
     }
 
@@ -27,8 +27,8 @@ impl Rig {
             tensor_parallel_size: ranks,
             order,
         };
-        let scales = self.model.measure_scales().unwrap();
-        KvCache::new(self.model.shape(), &pages, scales).unwrap()
+        let scales = self.model.measure_scales().expect("sound");
+        KvCache::new(self.model.shape(), &pages, scales).expect("sound")
     }
 
     /// The logits of the last token, computed in chunks of `chunk` tokens.
@@ -37,7 +37,7 @@ impl Rig {
         let mut logits = Vec::new();
         for (at, tokens) in self.tokens.chunks(chunk).enumerate() {
             let segment = Segment { tokens, first: at * chunk, table: &table, logits: true };
-            logits = self.model.forward(cache, &[segment])?.remove(0).unwrap();
+            logits = self.model.forward(cache, &[segment])?.remove(0).expect("sound");
         }
         Ok(logits)
     }

@@ -13,7 +13,7 @@ fn bytes() -> Shape {
 }
 
 fn cached(answer: &Value) -> u64 {
-    answer["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap()
+    answer["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().expect("a count")
 }
 
 #[test]

@@ -18,8 +18,8 @@ fn measure(prefix_caching: bool, repeats: usize) -> Report {
         repeats,
         seed: 1,
     };
-    let report = validate(&options, |_| ()).unwrap();
-    println!("{report}");
+    let report = validate(&options, |_| ()).expect("the server is measured");
+    eprintln!("{report}");
     server.join();
     report
 }

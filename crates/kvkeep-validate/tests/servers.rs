@@ -24,7 +24,7 @@ fn read(stream: &mut BufReader<TcpStream>) -> Option<Asked> {
     }
     let head = head.to_lowercase();
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-    let mut body = vec![0; length.map_or(0, |length| length.trim().parse().unwrap())];
+    let mut body = vec![0; length.map_or(0, |length| length.trim().parse().expect("a request"))];
     stream.read_exact(&mut body).ok()?;
     let path = head.split(' ').nth(1)?.to_owned();
     Some(Asked { path, head, body: serde_json::from_slice(&body).unwrap_or_default() })
@@ -35,14 +35,14 @@ fn measure(
     options: Options,
     answer: impl Fn(&Asked, &mut TcpStream) + Send + Sync + 'static,
 ) -> Result<Report, Error> {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/v1", listener.local_addr().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a request");
+    let url = format!("http://{}/v1", listener.local_addr().expect("a request"));
     let answer = std::sync::Arc::new(answer);
     std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             let answer = std::sync::Arc::clone(&answer);
             std::thread::spawn(move || {
-                let mut writer = stream.try_clone().unwrap();
+                let mut writer = stream.try_clone().expect("a request");
                 let mut reader = BufReader::new(stream);
                 let Some(asked) = read(&mut reader) else { return };
                 if asked.path == "/v1/models" {

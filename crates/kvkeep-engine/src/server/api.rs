@@ -128,7 +128,7 @@ pub(super) struct Envelope {
 }
 
 impl Envelope {
-    fn body(&self, object: &str, choices: Value, usage: Option<Usage>) -> Value {
+    fn body(&self, object: &str, choices: &[Value], usage: Option<Usage>) -> Value {
         json!({
             "id": self.id,
             "object": object,
@@ -160,12 +160,12 @@ impl Envelope {
         if first && self.endpoint == Endpoint::Chat {
             choice["delta"]["role"] = "assistant".into();
         }
-        self.body(self.chunk_object(), json!([choice]), None)
+        self.body(self.chunk_object(), &[choice], None)
     }
 
     /// The last event of a stream whose client asked for the usage.
     pub(super) fn usage_chunk(&self, usage: Usage) -> Value {
-        self.body(self.chunk_object(), json!([]), Some(usage))
+        self.body(self.chunk_object(), &[], Some(usage))
     }
 
     /// The answer in one piece.
@@ -192,7 +192,7 @@ impl Envelope {
             Endpoint::Completions => "text_completion",
             Endpoint::Chat => "chat.completion",
         };
-        self.body(object, choices.into(), Some(usage))
+        self.body(object, &choices, Some(usage))
     }
 }
 

@@ -28,10 +28,10 @@ impl Server {
             order: PageOrder::BlockFirst,
         };
         let config = EngineConfig { pages, tokens_per_step: 256, prefix_caching, poison: false };
-        let model = Model::new(shape, Weights::Random(1)).unwrap();
-        let engine = Engine::new(model, config).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
+        let model = Model::new(shape, Weights::Random(1)).expect("a sound shape");
+        let engine = Engine::new(model, config).expect("a sound configuration");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
         let (shutdown, stop) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             kvkeep_engine::serve(engine, "tiny", listener, async move { drop(stop.await) })
@@ -46,42 +46,43 @@ impl Server {
 
     pub(crate) fn join(mut self) {
         self.shut_down();
-        self.thread.take().unwrap().join().unwrap().unwrap();
+        let end = self.thread.take().map(JoinHandle::join);
+        assert!(matches!(end, Some(Ok(Ok(())))), "{end:?}");
     }
 
     /// Sends a request and returns what comes back, head first.
     pub(crate) fn open(&self, method: &str, path: &str, body: &str) -> BufReader<TcpStream> {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut stream = TcpStream::connect(self.address).expect("the server listens");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
         let length = body.len();
         write!(
             stream,
             "{method} {path} HTTP/1.1\r\nhost: kvkeep\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
         )
-        .unwrap();
+        .expect("the server reads");
         BufReader::new(stream)
     }
 
     /// Status and body.
     pub(crate) fn ask(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         let mut text = String::new();
-        self.open(method, path, body).read_to_string(&mut text).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        (head[9..12].parse().unwrap(), body.to_owned())
+        self.open(method, path, body).read_to_string(&mut text).expect("text");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+        (head[9..12].parse().expect("a status"), body.to_owned())
     }
 
     /// The answer to a completion, as JSON.
     pub(crate) fn complete(&self, body: &serde_json::Value) -> serde_json::Value {
         let (status, answer) = self.ask("POST", "/v1/completions", &body.to_string());
         assert_eq!(status, 200, "{answer}");
-        serde_json::from_str(&answer).unwrap()
+        serde_json::from_str(&answer).expect("JSON")
     }
 
     /// A figure of `/metrics`.
     pub(crate) fn metric(&self, name: &str) -> u64 {
         let (_, text) = self.ask("GET", "/metrics", "");
-        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        line.trim().parse().unwrap()
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).expect(name);
+        line.trim().parse().expect("a number")
     }
 }
 
