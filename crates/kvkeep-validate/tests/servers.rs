@@ -69,10 +69,6 @@ fn options() -> Options {
 const TOKEN: &str = "data: {\"choices\": [{\"index\": 0, \"text\": \"\"}]}\n\n";
 const DONE: &str = "data: [DONE]\n\n";
 
-fn failure(answer: &'static str) -> String {
-    measure(options(), move |_, stream| respond(stream, "200 OK", answer)).unwrap_err().to_string()
-}
-
 #[test]
 fn the_first_token_is_timed_and_not_the_answer() {
     let options = Options { api_key: Some("secret".to_owned()), ..options() };
@@ -121,7 +117,8 @@ fn broken_answers_are_said_to_be_broken() {
             "3 arrived",
         ),
     ] {
-        let error = failure(answer);
+        let served = measure(options(), move |_, stream| respond(stream, "200 OK", answer));
+        let error = served.unwrap_err().to_string();
         assert!(error.contains(why), "{error}");
         assert!(error.contains("/v1/completions"), "{error}");
     }
