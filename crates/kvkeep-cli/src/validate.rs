@@ -41,7 +41,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
     /// Key that the server asks for
-    #[arg(long, value_name = "KEY", env = "OPENAI_API_KEY", hide_env_values = true)]
+    #[arg(long, value_name = "KEY", env = "KVKEEP_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
     /// Size of the prompts, 1 for those of the tests
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]

@@ -102,8 +102,18 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Ctrl-C, or the signal by which services are told to end. Without either, never.
+/// Ctrl-C, or the signal by which services are told to end. The second one ends at once.
 async fn interrupted() {
+    signalled().await;
+    eprintln!("serving to their end the requests that run; once more to drop them");
+    tokio::spawn(async {
+        signalled().await;
+        std::process::exit(1);
+    });
+}
+
+/// Without a way to hear of a signal, never.
+async fn signalled() {
     use tokio::signal::unix::{SignalKind, signal};
     let terminated = async {
         match signal(SignalKind::terminate()) {
@@ -115,5 +125,4 @@ async fn interrupted() {
         _ = tokio::signal::ctrl_c() => {}
         () = terminated => {}
     }
-    eprintln!("serving to their end the requests that run");
 }

@@ -44,8 +44,8 @@ pub fn validate(options: &Options, mut progress: impl FnMut(&str)) -> Result<Rep
     let client =
         Client::connect(&options.url, options.model.as_deref(), options.api_key.as_deref())?;
     let mut tokens = Tokens::new(options.seed);
-    progress("warming up");
     for test in Test::ALL {
+        progress(&format!("warming up: {}", test.name()));
         // Cold and hit, at the largest size of each test.
         if let Some(longest) = prompts(test, options.scale, &mut tokens).last() {
             client.complete(longest)?;
