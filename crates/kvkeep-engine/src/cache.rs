@@ -89,11 +89,12 @@ impl KvCache {
     /// [`Error::Layout`] and [`Error::Shape`] if the heads cannot be sharded,
     /// [`Error::Page`] and [`Error::Memory`] if the pages are too large.
     pub fn new(shape: &Shape, config: &PageConfig, scales: KvScales) -> Result<Self, Error> {
-        let ranks = (0..config.tensor_parallel_size)
+        // No ranks at all is the layout's to refuse.
+        let ranks = (0..config.tensor_parallel_size.max(1))
             .map(|_| Pages::new(shape, config))
             .collect::<Result<Vec<_>, _>>()?;
-        // A layout has at least one rank, and the ranks divide the heads.
-        let heads_per_rank = shape.num_key_value_heads / ranks.len().max(1);
+        // The pages have checked that this divides.
+        let heads_per_rank = shape.num_key_value_heads / ranks.len();
         Ok(KvCache {
             ranks,
             heads_per_rank,

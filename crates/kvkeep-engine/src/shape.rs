@@ -125,6 +125,9 @@ impl Shape {
         if raw["eos_token_id"].is_null() {
             raw["eos_token_id"] = serde_json::json!([]);
         }
+        if let Some(unknown) = not_computed(&raw) {
+            return Err(json(serde::de::Error::custom(unknown)));
+        }
         let shape: Self = serde_json::from_value(raw).map_err(json)?;
         shape.check()?;
         Ok(shape)
@@ -169,6 +172,19 @@ impl Shape {
     }
 }
 
+/// What would change the logits and is not computed here.
+fn not_computed(raw: &serde_json::Value) -> Option<&'static str> {
+    let is_true = |field: &str| raw[field] == true;
+    let rope_type = raw.pointer("/rope_parameters/rope_type");
+    if !raw["rope_scaling"].is_null() || rope_type.is_some_and(|kind| kind != "default") {
+        return Some("this engine does not scale rotary embeddings");
+    }
+    if is_true("attention_bias") {
+        return Some("this engine has no biases in attention");
+    }
+    is_true("use_sliding_window").then_some("this engine has no sliding windows")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,6 +219,15 @@ mod tests {
         assert!(matches!(read("{"), Err(Error::Json { .. })));
         let error = read("{}").unwrap_err().to_string();
         assert!(error.contains("num_hidden_layers"), "{error}");
+        for (field, value) in [
+            ("rope_scaling", r#"{"type": "yarn"}"#),
+            ("rope_parameters", r#"{"rope_type": "yarn"}"#),
+            ("attention_bias", "true"),
+            ("use_sliding_window", "true"),
+        ] {
+            let error = read(&format!(r#"{{{FIELDS}, "{field}": {value}}}"#)).unwrap_err();
+            assert!(error.to_string().contains("this engine"), "{error}");
+        }
         for (field, value) in [
             ("num_hidden_layers", 0),
             ("head_dim", 7),

@@ -181,7 +181,7 @@ fn many_at_once_get_what_each_gets_alone() {
 #[test]
 fn the_end_waits_for_running_answers() {
     let mut server = Server::start(bytes(), 64, true);
-    let body = json!({ "prompt": "finish this", "max_tokens": 200, "stream": true });
+    let body = json!({ "prompt": "finish this", "max_tokens": 900, "stream": true });
     let mut events = events(server.open("POST", "/v1/completions", &body.to_string()));
     events.next().unwrap();
     server.shut_down();
