@@ -117,7 +117,8 @@ impl Shape {
             Err(error) => return Err(Error::File { path, error }),
         };
         let json = |error| Error::Json { path: path.clone(), error };
-        let mut raw: serde_json::Value = serde_json::from_str(&text).map_err(json)?;
+        let fields: serde_json::Map<_, _> = serde_json::from_str(&text).map_err(json)?;
+        let mut raw = serde_json::Value::Object(fields);
         // Newer files keep the base of the rotary embedding one level down.
         if let Some(theta) = raw.pointer("/rope_parameters/rope_theta").cloned() {
             raw["rope_theta"] = theta;
@@ -216,7 +217,9 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        assert!(matches!(read("{"), Err(Error::Json { .. })));
+        for no_object in ["{", "", "[]", "7", "null"] {
+            assert!(matches!(read(no_object), Err(Error::Json { .. })), "{no_object}");
+        }
         let error = read("{}").unwrap_err().to_string();
         assert!(error.contains("num_hidden_layers"), "{error}");
         for (field, value) in [
