@@ -177,3 +177,79 @@ impl KvCache {
         self.ranks.iter_mut().try_for_each(|pages| Ok(pages.poison(block)?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kvkeep::budget::PageOrder;
+
+    const LAYERS: usize = 2;
+    const HEADS: usize = 2;
+    const TABLE: [u32; 2] = [2, 0];
+
+    fn cache(dtype: PageDtype, scales: KvScales) -> KvCache {
+        let config = PageConfig {
+            num_blocks: 3,
+            block_size: 4,
+            dtype,
+            tensor_parallel_size: 2,
+            order: PageOrder::BlockFirst,
+        };
+        KvCache::new(&Shape::tiny(), &config, scales).unwrap()
+    }
+
+    /// A row of a token: every element tells where it belongs.
+    fn row(layer: usize, position: usize, part: usize) -> Vec<f32> {
+        let sign = [1.0, -1.0][part];
+        let head = |head: usize| 2_f32.powi(head as i32 * 4 + layer as i32 * 8 + part as i32);
+        (0..HEADS * 8).map(|at| sign * head(at / 8) * (position % 7 + 8) as f32).collect()
+    }
+
+    fn fill(cache: &mut KvCache) {
+        let table = TABLE.map(BlockId::from);
+        for layer in 0..LAYERS {
+            for position in 0..6 {
+                let (keys, values) = (row(layer, position, 0), row(layer, position, 1));
+                cache.write(&table, layer, position, [&keys, &values]).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_in_the_units_of_its_head() {
+        let mut scales = KvScales::ones(&Shape::tiny());
+        for layer in 0..LAYERS {
+            for head in 0..HEADS {
+                // Powers of two, so that no value is rounded.
+                for (index, part) in [PagePart::Key, PagePart::Value].into_iter().enumerate() {
+                    *scales.at(layer, part, head) = row(layer, 0, index)[head * 8].abs() / 256.0;
+                }
+            }
+        }
+        let mut cache = cache(PageDtype::Fp8, scales);
+        fill(&mut cache);
+        for layer in 0..LAYERS {
+            for head in 0..HEADS {
+                for (index, part) in [PagePart::Key, PagePart::Value].into_iter().enumerate() {
+                    let last = cache.read(TABLE[1].into(), layer, part, head, 2).unwrap();
+                    let expected = [4, 5].map(|at| row(layer, at, index)[head * 8..][..8].to_vec());
+                    assert_eq!(last, expected.concat(), "layer {layer}, {part:?}, head {head}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn scales_put_the_largest_value_at_half_the_range() {
+        let mut cache = cache(PageDtype::F32, KvScales::ones(&Shape::tiny()));
+        fill(&mut cache);
+        let table = TABLE.map(BlockId::from);
+        let mut scales = KvScales::measure(&cache, &Shape::tiny(), &table, 6).unwrap();
+        for layer in 0..LAYERS {
+            for (index, part) in [PagePart::Key, PagePart::Value].into_iter().enumerate() {
+                let largest = row(layer, 5, index)[8].abs();
+                assert_eq!(*scales.at(layer, part, 1), largest * 2.0 / 448.0);
+            }
+        }
+    }
+}
