@@ -193,10 +193,10 @@ mod tests {
             let hazard: [f64; BUCKETS] = hazards.try_into().unwrap();
             for (from, &worth) in worth(&hazard).iter().enumerate() {
                 let (mut waiting, mut used, mut time, mut best) = (1.0, 0.0, 0.0, 0.0_f64);
-                for bucket in from..BUCKETS {
-                    used += waiting * hazard[bucket];
-                    time += waiting * (1.0 - hazard[bucket] / 2.0) * bucket_width(bucket);
-                    waiting *= 1.0 - hazard[bucket];
+                for (bucket, hazard) in hazard.iter().enumerate().skip(from) {
+                    used += waiting * hazard;
+                    time += waiting * (1.0 - hazard / 2.0) * bucket_width(bucket);
+                    waiting *= 1.0 - hazard;
                     best = best.max(used / time);
                 }
                 prop_assert!((worth - best).abs() <= 1e-9 * best, "{from}: {worth} {best}");
