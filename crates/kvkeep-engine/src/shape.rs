@@ -71,16 +71,16 @@ fn default_norm_eps() -> f32 {
 }
 
 impl Shape {
-    /// What the engine runs unless told otherwise: four layers, bytes as tokens. Small
+    /// What the engine runs unless told otherwise: two layers, bytes as tokens. Small
     /// enough for a laptop, large enough that computing a prompt takes longer than the
     /// rest of a request.
     #[must_use]
     pub fn small() -> Self {
         Shape {
-            num_hidden_layers: 4,
+            num_hidden_layers: 2,
             hidden_size: 256,
-            num_attention_heads: 8,
-            num_key_value_heads: 4,
+            num_attention_heads: 4,
+            num_key_value_heads: 2,
             head_dim: 32,
             intermediate_size: 768,
             vocab_size: 256,
