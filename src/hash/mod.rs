@@ -2,10 +2,14 @@
 
 #[cfg(feature = "sha256")]
 mod vllm;
+#[cfg(feature = "sha256")]
+mod vllm_pickle;
 mod xxh3;
 
 #[cfg(feature = "sha256")]
 pub use vllm::VllmSha256Cbor;
+#[cfg(feature = "sha256")]
+pub use vllm_pickle::VllmSha256;
 pub use xxh3::Xxh3;
 
 use crate::ExtraKeys;
