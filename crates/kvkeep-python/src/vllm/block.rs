@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub(crate) struct PoolBlock {
     /// Index of the block. An object, so that reading it creates none.
     #[pyo3(get)]
-    block_id: Py<PyInt>,
+    pub(super) block_id: Py<PyInt>,
     #[pyo3(get)]
     is_null: bool,
     pub(super) id: BlockId,
