@@ -1,11 +1,13 @@
 //! Block hashes: the chained name of a block's content.
 
+mod chain;
 #[cfg(feature = "sha256")]
 mod vllm;
 #[cfg(feature = "sha256")]
 mod vllm_pickle;
 mod xxh3;
 
+pub use chain::block_hashes;
 #[cfg(feature = "sha256")]
 pub use vllm::VllmSha256Cbor;
 #[cfg(feature = "sha256")]

@@ -5,6 +5,7 @@
 //! they work on are in the crate's other files.
 
 mod admit;
+mod batch;
 mod cache;
 mod release;
 mod step;
@@ -12,6 +13,7 @@ mod take;
 mod validate;
 
 pub use admit::Admission;
+pub use batch::{Advance, Advanced, BatchError};
 pub use cache::BlockState;
 pub use step::{BlockCopy, Commit, Step};
 pub use validate::InvariantError;
