@@ -13,6 +13,7 @@ mod ints;
 mod manager;
 mod outcome;
 mod pages;
+mod vllm;
 
 use pyo3::prelude::*;
 
@@ -23,5 +24,6 @@ fn _kvkeep(module: &Bound<'_, PyModule>) -> PyResult<()> {
     hashing::register(module)?;
     budget::register(module)?;
     pages::register(module)?;
+    vllm::register(module)?;
     Ok(())
 }
