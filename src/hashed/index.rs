@@ -60,6 +60,16 @@ impl Index {
         self.table.find(self.hash(key), is_it).is_some()
     }
 
+    /// All blocks with this key, in order of insertion.
+    pub(super) fn find_all(&self, key: &BlockKey) -> Vec<u32> {
+        let mut found = Vec::new();
+        let _ = self.table.find(self.hash(key), |entry| {
+            found.extend(self.block_under(entry, key));
+            false
+        });
+        found
+    }
+
     /// The first key of a block.
     #[inline]
     pub(super) fn key(&self, block: u32) -> Option<&BlockKey> {
@@ -123,11 +133,11 @@ impl Index {
         *self = Index { keyed: self.keyed.clone(), ..Index::new(self.first.len() as u32) };
     }
 
-    /// Different keys. O(blocks): for tests and debugging.
-    pub(super) fn num_keys(&self) -> usize {
+    /// The different keys. O(blocks): for tests and debugging.
+    pub(super) fn keys(&self) -> impl Iterator<Item = BlockKey> {
         let first = self.first.iter().flatten();
         let further = self.further.iter().flatten().map(|(key, _)| key);
-        first.chain(further).collect::<std::collections::HashSet<_>>().len()
+        first.chain(further).copied().collect::<std::collections::HashSet<_>>().into_iter()
     }
 
     /// Entries that the table has.

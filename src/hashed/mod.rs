@@ -187,10 +187,15 @@ impl<P: EvictionPolicy> HashedPool<P> {
         self.index.contains(key, block.0)
     }
 
-    /// Different keys. O(num_blocks): for tests and debugging.
+    /// All blocks that have this key, in the order in which they got it.
     #[must_use]
-    pub fn num_keys(&self) -> usize {
-        self.index.num_keys()
+    pub fn find_all(&self, key: &BlockKey) -> Vec<BlockId> {
+        self.index.find_all(key).into_iter().map(BlockId).collect()
+    }
+
+    /// The different keys, in no order. O(num_blocks): for tests and debugging.
+    pub fn keys(&self) -> impl Iterator<Item = BlockKey> {
+        self.index.keys()
     }
 
     /// The queue from the block behind `after` on, in the order of handing out under LRU.

@@ -74,8 +74,8 @@ impl Model {
         }
     }
 
-    fn find(&self, key: BlockKey) -> Option<u32> {
-        self.index.iter().find(|&&(own, _)| own == key).map(|&(_, block)| block)
+    fn find(&self, key: BlockKey) -> Vec<u32> {
+        self.index.iter().filter(|&&(own, _)| own == key).map(|&(_, block)| block).collect()
     }
 }
 
@@ -125,7 +125,10 @@ fn run<P: EvictionPolicy>(mut pool: HashedPool<P>, ops: &[Op]) -> Result<(), Tes
             Op::Hit(number) => {
                 let found = pool.find(&key(number));
                 if exact {
-                    prop_assert_eq!(found.map(|block| block.0), model.find(key(number)));
+                    let all: Vec<u32> =
+                        pool.find_all(&key(number)).into_iter().map(BlockId::get).collect();
+                    prop_assert_eq!(&all, &model.find(key(number)));
+                    prop_assert_eq!(found.map(BlockId::get), all.first().copied());
                 }
                 if let Some(block) = found {
                     pool.touch([block].into_iter(), &access).unwrap();
@@ -204,7 +207,7 @@ fn what_is_refused_changes_nothing() {
     assert_eq!((pool.refs(one), pool.refs(two), pool.num_available()), (1, 1, 1));
     let unknown = pool.release([two, BlockId(9)].into_iter(), &access);
     assert_eq!(unknown, Err(HashedPoolError::UnknownBlock(BlockId(9))));
-    assert_eq!(pool.touch([BlockId(4)].into_iter(), &access).is_err(), true);
+    assert!(pool.touch([BlockId(4)].into_iter(), &access).is_err());
     assert_eq!(pool.dequeue(one), Err(HashedPoolError::NotQueued(one)));
     assert_eq!(pool.enqueue(three), Err(HashedPoolError::Queued(three)));
     assert_eq!(HashedPool::new(0).unwrap_err(), HashedPoolError::NumBlocks(0));

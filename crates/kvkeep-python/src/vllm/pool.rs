@@ -176,9 +176,17 @@ impl PoolCore {
         Ok(self.shared.pool.lock().has_key(block_id.into(), &key))
     }
 
-    /// Different keys.
-    fn num_keys(&self) -> usize {
-        self.shared.pool.lock().num_keys()
+    /// All blocks with this key, in the order in which they got it.
+    fn find_all<'py>(&self, py: Python<'py>, key: &[u8]) -> PyResult<Bound<'py, PyList>> {
+        let key = BlockKey::new(key, &[]).map_err(value_error)?;
+        let found = self.shared.pool.lock().find_all(&key);
+        self.list(py, &found)
+    }
+
+    /// The different keys.
+    fn keys<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let keys: Vec<BlockKey> = self.shared.pool.lock().keys().collect();
+        PyList::new(py, keys.iter().map(|key| PyBytes::new(py, key.as_bytes())))
     }
 
     /// Keys of a block after its first.
@@ -233,6 +241,12 @@ impl PoolCore {
                 Some(id) => ids.push(id),
                 None => {
                     let pool = object.getattr("pool")?;
+                    if pool.is_none() {
+                        // Made by hand, and in no queue.
+                        let refs: i64 = object.getattr("ref_cnt")?.extract()?;
+                        object.setattr("ref_cnt", refs - 1)?;
+                        continue;
+                    }
                     match others.iter().find(|(other, _)| other.is(&pool)) {
                         Some((_, list)) => list.append(object)?,
                         None => others.push((pool, PyList::new(object.py(), [object])?)),

@@ -5,7 +5,7 @@ watchers, ...) is vLLM's own code over views of kvkeep's state. So every call of
 version is there, and does what it does in vLLM.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import vllm.v1.core.block_pool as stock
@@ -67,7 +67,7 @@ class BlockPool(stock.BlockPool):
     ) -> None:
         if num_cached_blocks >= num_full_blocks:
             return
-        if self.enable_kv_cache_events:
+        if self.enable_kv_cache_events or not isinstance(blocks[-1], PoolBlock):
             super().cache_full_blocks(
                 request,
                 blocks,
@@ -100,6 +100,10 @@ class BlockPool(stock.BlockPool):
     def _insert_block_hash(
         self, block_hash_with_group_id: bytes, block: PoolBlock, num_tokens: int | None
     ) -> None:
+        if not isinstance(block, PoolBlock):
+            # Made by hand; it stands for the block of the pool that has its id.
+            block.set_block_hash(block_hash_with_group_id, num_tokens=num_tokens)
+            block = self.blocks[block.block_id]
         self._core.insert_key(block_hash_with_group_id, block, num_tokens)
 
     def _remove_cached_block_hashes(self, block: PoolBlock) -> list[bytes]:
@@ -120,6 +124,10 @@ class BlockPool(stock.BlockPool):
         if done:
             self._core.reset()
         return done
+
+
+# What follows are views of the pool's state under the names that vLLM gives its own. vLLM's
+# cold paths, its connectors and its tests read them; nothing here holds anything.
 
 
 class FreeQueue:
@@ -157,12 +165,40 @@ class FreeQueue:
             yield from following
             cursor = following[-1]
 
+    @property
+    def fake_free_list_head(self) -> "QueueEnds":
+        return QueueEnds(self.get_all_free_blocks())
 
-class HashIndex:
-    """Which blocks have a hash, as vLLM's `BlockHashToBlockMap`."""
+    @property
+    def fake_free_list_tail(self) -> "QueueEnds":
+        return QueueEnds(self.get_all_free_blocks())
+
+
+class QueueEnds:
+    """Both ends of the queue: what stands behind the one and before the other."""
+
+    _empty: "QueueEnds"
+
+    def __new__(cls, blocks: list[PoolBlock]) -> "QueueEnds":
+        ends = super().__new__(cls) if blocks else cls._empty
+        ends.next_free_block = blocks[0] if blocks else ends
+        ends.prev_free_block = blocks[-1] if blocks else ends
+        return ends
+
+
+QueueEnds._empty = object.__new__(QueueEnds)
+
+
+class HashIndex(MutableMapping[bytes, Any]):
+    """Which blocks have a hash, as vLLM's `BlockHashToBlockMap`, and as the dict in it: a
+    hash leads to its block, or to a dict of its blocks by id."""
 
     def __init__(self, core: PoolCore) -> None:
         self._core = core
+
+    @property
+    def _cache(self) -> "HashIndex":
+        return self
 
     def get_one_block(self, key: bytes) -> PoolBlock | None:
         return self._core.find(key)
@@ -170,27 +206,51 @@ class HashIndex:
     def contain(self, key: bytes, block_id: int) -> bool:
         return self._core.has_key(key, block_id)
 
+    def insert(self, key: bytes, block: PoolBlock) -> None:
+        self._core.insert_key(key, block)
+
+    def pop(self, key: bytes, block_id: int | None = None) -> Any:
+        blocks = self._core.find_all(key)
+        if block_id is not None:
+            blocks = [block for block in blocks if block.block_id == block_id]
+        for block in blocks:
+            self._core.remove_keys(block)
+        return blocks[0] if blocks else None
+
+    def __getitem__(self, key: bytes) -> Any:
+        blocks = self._core.find_all(key)
+        if not blocks:
+            raise KeyError(key)
+        return blocks[0] if len(blocks) == 1 else {block.block_id: block for block in blocks}
+
+    def __setitem__(self, key: bytes, found: Any) -> None:
+        for block in [found] if isinstance(found, PoolBlock) else found.values():
+            self._core.insert_key(key, block)
+
+    def __delitem__(self, key: bytes) -> None:
+        self.pop(key)
+
+    def __copy__(self) -> dict[bytes, Any]:
+        return dict(self)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._core.keys())
+
     def __len__(self) -> int:
-        return self._core.num_keys()
+        return len(self._core.keys())
 
 
-class FurtherHashes:
-    """The hashes of blocks after their first, as the dict of sets that vLLM has."""
+class FurtherHashes(Mapping[int, set[bytes]]):
+    """The hashes of blocks after their first, as the dict that vLLM has."""
 
     def __init__(self, core: PoolCore) -> None:
         self._core = core
 
-    def get(self, block_id: int, default: Any = None) -> Any:
-        return set(self._core.further_keys(block_id)) or default
-
     def __getitem__(self, block_id: int) -> set[bytes]:
-        keys = self.get(block_id)
+        keys = set(self._core.further_keys(block_id))
         if not keys:
             raise KeyError(block_id)
         return keys
-
-    def __contains__(self, block_id: object) -> bool:
-        return isinstance(block_id, int) and bool(self._core.further_keys(block_id))
 
     def __len__(self) -> int:
         return len(self._core.with_further_keys())
