@@ -59,6 +59,14 @@ impl PoolBlock {
         self.shared.owner(py)
     }
 
+    /// The block behind it in the queue of free blocks.
+    #[getter]
+    fn next_free_block<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let next = self.shared.pool.lock().queue_after(Some(self.id)).next();
+        let (Some(next), Some(owner)) = (next, self.shared.owner(py)) else { return Ok(None) };
+        owner.bind(py).getattr("blocks")?.get_item(next.index()).map(Some)
+    }
+
     /// Gives the block content. It becomes findable by it.
     #[pyo3(signature = (block_hash, num_tokens=None))]
     fn set_block_hash(&self, block_hash: &[u8], num_tokens: Option<u32>) -> PyResult<()> {
