@@ -88,6 +88,11 @@ def ask(folder: Path, model: Path, level: int, processes: int, dtype: str, block
         if "kvkeep:" in line:
             print("   ", line[line.index("kvkeep:"):], flush=True)
     answers = [line for line in lines if line.startswith("ANSWER ")]
+    if not answers and level == 0:
+        # What vLLM itself refuses here: fp8 KV on a CPU without AVX-512, for one.
+        refused = [line for line in lines if "NotImplementedError: " in line]
+        if refused:
+            return {"refused": refused[-1].partition("NotImplementedError: ")[2]}
     if not answers:
         sys.exit(done.stdout[-4000:])
     return json.loads(answers[0].removeprefix("ANSWER "))
@@ -110,6 +115,10 @@ def main() -> int:
             stock = None
             for level in (0, 1, 2):
                 found = ask(folder, model, level, processes, dtype, options.blocks)
+                if "refused" in found:
+                    report.append({"kv_cache_dtype": dtype, **found})
+                    print(report[-1], flush=True)
+                    break
                 stock = stock or found
                 cached = [[tokens for _, tokens in turn] for turn in found["turns"]]
                 row = {

@@ -69,6 +69,16 @@ MODELS = {
 }
 COMMIT = "0" * 40
 
+# For tests that make requests with structured output: they load a tokenizer and never read
+# what it says.
+TOKENIZER = {
+    "version": "1.0",
+    "added_tokens": [],
+    "pre_tokenizer": {"type": "Whitespace"},
+    "model": {"type": "WordLevel", "vocab": {"<unk>": 0, "</s>": 2}, "unk_token": "<unk>"},
+}
+TOKENIZER_CONFIG = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "</s>"}
+
 
 def main() -> None:
     hub = Path(os.environ["HF_HOME"]) / "hub"
@@ -78,7 +88,12 @@ def main() -> None:
         snapshot.mkdir(parents=True, exist_ok=True)
         (folder / "refs").mkdir(exist_ok=True)
         (folder / "refs" / "main").write_text(COMMIT)
-        (snapshot / "config.json").write_text(json.dumps(config, indent=1))
+        for file, content in (
+            ("config.json", config),
+            ("tokenizer.json", TOKENIZER),
+            ("tokenizer_config.json", TOKENIZER_CONFIG),
+        ):
+            (snapshot / file).write_text(json.dumps(content, indent=1))
 
 
 if __name__ == "__main__":

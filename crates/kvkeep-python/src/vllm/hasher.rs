@@ -84,15 +84,21 @@ impl RequestHasher {
         let Some(&(mut parent)) = parent.cast::<PyBytes>()?.as_bytes().first_chunk::<32>() else {
             return Ok(None);
         };
+        // Items of a tuple can be read without taking a reference to each.
+        let tokens = match blocks.start {
+            0 => tokens.to_tuple(),
+            first => tokens
+                .get_slice(first * self.block_size, blocks.end * self.block_size)
+                .to_tuple(),
+        };
+        let mut tokens = tokens.iter_borrowed();
         let new = PyList::empty(py);
         let mut block = Vec::with_capacity(self.block_size);
         for at in blocks {
             let start = at * self.block_size;
             block.clear();
-            for position in start..start + self.block_size {
-                let Ok(token) = tokens.get_item(position)?.extract::<u32>() else {
-                    return Ok(None);
-                };
+            for token in tokens.by_ref().take(self.block_size) {
+                let Ok(token) = token.extract::<u32>() else { return Ok(None) };
                 block.push(token);
             }
             let keys = match &identity {
