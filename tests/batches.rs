@@ -5,10 +5,11 @@ use proptest::prelude::*;
 
 const BLOCK_SIZE: usize = 4;
 
-/// What a sequence wants; numbers are as wild as they come.
+/// What a sequence wants: what makes sense, or numbers as wild as they come.
 #[derive(Clone, Debug)]
 struct Wish {
     who: usize,
+    is_wild: bool,
     append: Vec<u32>,
     commit: usize,
     reserve: usize,
@@ -17,15 +18,15 @@ struct Wish {
 
 fn wishes() -> impl Strategy<Value = Vec<Wish>> {
     let tokens = prop::collection::vec(0_u32..2, 0..4);
-    let wish = (0_usize..6, tokens, 0_usize..5, 0_usize..5, 0_usize..3).prop_map(
-        |(who, append, commit, reserve, lookahead)| Wish {
+    let wish = (0_usize..6, prop::bool::weighted(0.1), tokens, 0_usize..5, 0_usize..5, 0_usize..3)
+        .prop_map(|(who, is_wild, append, commit, reserve, lookahead)| Wish {
             who,
+            is_wild,
             append,
             commit,
             reserve,
             lookahead,
-        },
-    );
+        });
     prop::collection::vec(wish, 0..5)
 }
 
@@ -75,6 +76,18 @@ fn tables(kv: &BlockManager, seqs: &[SeqId]) -> Vec<(Vec<u32>, usize, usize)> {
     seqs.iter().map(of).collect()
 }
 
+/// Makes wishes sensible where they are not wild: `open` are the tokens of the open steps.
+fn settle(kv: &BlockManager, seqs: &[SeqId], open: &[usize], wish: &mut Wish) {
+    if wish.is_wild {
+        return;
+    }
+    let seq = seqs[wish.who];
+    let waiting = kv.tokens_known(seq).unwrap() - kv.tokens_computed(seq).unwrap();
+    wish.commit = open[wish.who];
+    wish.reserve = wish.reserve.min(waiting + wish.append.len() - wish.commit);
+    wish.lookahead *= usize::from(wish.reserve > 0);
+}
+
 proptest! {
     #[test]
     fn a_batch_is_its_single_calls_or_nothing(
@@ -82,13 +95,15 @@ proptest! {
         rounds in prop::collection::vec(wishes(), 1..12),
     ) {
         let ((mut kv, seqs), mut steps) = (pool(&prompts), Vec::new());
+        let mut open = [0; 6];
         let mut done: Vec<Vec<Wish>> = Vec::new();
-        for round in rounds {
+        for mut round in rounds {
+            round.iter_mut().for_each(|wish| settle(&kv, &seqs, &open, wish));
             let batch: Vec<Advance<'_>> = round.iter().map(|wish| advance(wish, &seqs)).collect();
             let (before, stats) = (tables(&kv, &seqs), *kv.stats());
             let found = kv.advance(&batch, &mut steps);
             kv.validate().unwrap();
-            // The same from the start, as single calls.
+            // The same from the start, this time the last batch as single calls.
             let (mut twin, twins) = pool(&prompts);
             prop_assert_eq!(&twins, &seqs);
             for past in &done {
@@ -103,6 +118,14 @@ proptest! {
                     prop_assert_eq!(Ok(opened), expected);
                     prop_assert_eq!(advanced.granted, steps.len());
                     prop_assert_eq!(advanced.refused.is_some(), steps.len() < batch.len());
+                    for (at, wish) in round.iter().enumerate() {
+                        if wish.commit > 0 {
+                            open[wish.who] = 0;
+                        }
+                        if wish.reserve > 0 && at < advanced.granted {
+                            open[wish.who] = wish.reserve;
+                        }
+                    }
                     done.push(round);
                 }
                 Err(error) => {
@@ -116,7 +139,7 @@ proptest! {
 }
 
 fn advance<'a>(wish: &'a Wish, seqs: &[SeqId]) -> Advance<'a> {
-    let Wish { who, append, commit, reserve, lookahead } = wish;
+    let Wish { who, append, commit, reserve, lookahead, .. } = wish;
     let (commit, reserve, lookahead) = (*commit, *reserve, *lookahead);
     Advance { seq: seqs[*who], append, commit, reserve, lookahead }
 }

@@ -7,6 +7,7 @@
 mod admit;
 mod batch;
 mod cache;
+mod check;
 mod release;
 mod step;
 mod take;

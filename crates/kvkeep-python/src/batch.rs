@@ -3,9 +3,10 @@
 use crate::errors::{Raise, refused};
 use crate::ints::{Ints, PerSequence};
 use crate::manager::{BlockManager, locked};
-use kvkeep::{Advance, BlockId, Error, SeqId, Step};
-use numpy::ndarray::{Array2, ArrayViewMut2};
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadwriteArray2};
+use crate::tables::{Misfit, Tables};
+use kvkeep::{Advance, Error, SeqId, Step};
+use numpy::ndarray::Array2;
+use numpy::{IntoPyArray, PyArray1, PyArray2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -99,95 +100,140 @@ impl Raise for kvkeep::BatchError {
     }
 }
 
-/// The arguments of `advance` besides the sequences.
-pub(crate) struct Moves<'py> {
-    pub(crate) append: Option<Ints<'py, u32>>,
-    pub(crate) append_counts: Option<PerSequence<'py>>,
-    pub(crate) commit: PerSequence<'py>,
-    pub(crate) reserve: PerSequence<'py>,
-    pub(crate) lookahead: PerSequence<'py>,
-    pub(crate) block_tables: Option<PyReadwriteArray2<'py, i32>>,
-}
-
-/// `advance`; see the stubs.
-pub(crate) fn advance(
-    manager: &BlockManager,
-    seqs: &[u64],
-    moves: Moves<'_>,
-) -> PyResult<Advanced> {
-    let len = seqs.len();
-    let tokens = moves.append.as_ref().map_or(Ok(&[][..]), Ints::as_slice)?;
-    let one_each = PerSequence::Same(usize::from(moves.append.is_some()));
-    let counts = moves.append_counts.as_ref().unwrap_or(&one_each).of("append_counts", len)?;
-    let commit = moves.commit.of("commit", len)?;
-    let reserve = moves.reserve.of("reserve", len)?;
-    let lookahead = moves.lookahead.of("lookahead", len)?;
-    let mut batch = Vec::with_capacity(len);
-    let mut rest = tokens;
-    for (n, &seq) in seqs.iter().enumerate() {
-        let Some((append, behind)) = rest.split_at_checked(counts(n)) else {
+#[pymethods]
+impl BlockManager {
+    /// Goes from one forward pass to the next with all sequences of a batch, in one call:
+    /// appends, commits the open steps, then opens the next ones.
+    ///
+    /// Args:
+    ///     seqs: handles, shape (n,); uint64 is read in place.
+    ///     append: token ids to add: one for each sequence, or, with `append_counts`, those of
+    ///         all sequences one after another.
+    ///     append_counts: how many of them each sequence takes.
+    ///     commit: tokens to commit of the open steps, 0 where none is open.
+    ///     reserve: tokens of the next steps, 0 to open none.
+    ///     lookahead: slots for so many more.
+    ///     block_tables: C-contiguous int32, shape (at least n, columns), whose row i holds the block table of
+    ///         sequence i as of its last step. The entries that the next step adds are written.
+    ///
+    /// `commit`, `reserve`, `lookahead` and `append_counts` are one number for all sequences, or
+    /// an array of shape (n,).
+    ///
+    /// If memory runs out, the sequences from `Advanced.granted` on have appended and committed
+    /// only: preempt some, and call again for the rest without `append` and `commit`.
+    ///
+    /// Raises:
+    ///     KvkeepError: the first error of `extend`, `commit` or `reserve` other than
+    ///         OutOfBlocksError, or TwiceInBatchError; its `index` is the sequence's place in
+    ///         the batch. Nothing has changed.
+    ///     ValueError: lengths do not agree, or a row is too short. Nothing has changed.
+    #[pyo3(signature = (
+        seqs, *, append=None, append_counts=None, commit=PerSequence::Same(0),
+        reserve=PerSequence::Same(0), lookahead=PerSequence::Same(0), block_tables=None,
+    ))]
+    #[pyo3(text_signature = "($self, seqs, *, append=None, append_counts=None, commit=0, \
+                             reserve=0, lookahead=0, block_tables=None)")]
+    fn advance<'py>(
+        &self,
+        seqs: Ints<'py, u64>,
+        append: Option<Ints<'py, u32>>,
+        append_counts: Option<PerSequence<'py>>,
+        commit: PerSequence<'py>,
+        reserve: PerSequence<'py>,
+        lookahead: PerSequence<'py>,
+        block_tables: Option<Tables<'py>>,
+    ) -> PyResult<Advanced> {
+        let seqs = seqs.as_slice()?;
+        let len = seqs.len();
+        let tokens = append.as_ref().map_or(Ok(&[][..]), Ints::as_slice)?;
+        let one_each = PerSequence::Same(usize::from(append.is_some()));
+        let counts = append_counts.as_ref().unwrap_or(&one_each).of("append_counts", len)?;
+        let commit = commit.of("commit", len)?;
+        let reserve = reserve.of("reserve", len)?;
+        let lookahead = lookahead.of("lookahead", len)?;
+        let mut batch = Vec::with_capacity(len);
+        let mut rest = tokens;
+        for (n, &seq) in seqs.iter().enumerate() {
+            let Some((append, behind)) = rest.split_at_checked(counts(n)) else {
+                return Err(wrong_tokens(tokens.len(), len, counts));
+            };
+            rest = behind;
+            let (seq, commit) = (SeqId::from_u64(seq), commit(n));
+            batch.push(Advance {
+                seq,
+                append,
+                commit,
+                reserve: reserve(n),
+                lookahead: lookahead(n),
+            });
+        }
+        if !rest.is_empty() {
             return Err(wrong_tokens(tokens.len(), len, counts));
-        };
-        rest = behind;
-        let (seq, commit) = (SeqId::from_u64(seq), commit(n));
-        batch.push(Advance { seq, append, commit, reserve: reserve(n), lookahead: lookahead(n) });
-    }
-    if !rest.is_empty() {
-        return Err(wrong_tokens(tokens.len(), len, counts));
-    }
-    let mut tables = moves.block_tables;
-    let mut tables = tables.as_mut().map(|tables| tables.as_array_mut());
-    let mut steps = Vec::with_capacity(len);
-    let advanced = locked!(manager, kv => {
-        let block_size = kv.block_size();
-        let num_blocks = |n: usize| {
-            // A sequence that does not exist is for `advance` to refuse.
-            let one: &Advance<'_> = &batch[n];
-            let computed = kv.tokens_computed(one.seq).unwrap_or(0).saturating_add(one.commit);
-            computed.saturating_add(one.reserve).saturating_add(one.lookahead).div_ceil(block_size)
-        };
-        check_shape(tables.as_ref(), len, num_blocks).and_then(|()| {
-            let advanced = kv.advance(&batch, &mut steps).map_err(Failure::Batch)?;
-            if let Some(tables) = &mut tables {
-                for (n, (one, step)) in batch.iter().zip(&steps).enumerate() {
-                    let first = step.first_new_block - usize::from(step.copy.is_some());
-                    let table = kv.block_table(one.seq).unwrap_or(&[]);
-                    write_row(tables, n, first, table);
+        }
+        let mut tables = block_tables;
+        let mut tables = tables.as_mut().map(Tables::rows).transpose()?;
+        let mut steps = Vec::with_capacity(len);
+        let advanced = locked!(self, kv => {
+            let block_size = kv.block_size();
+            let num_blocks = |n: usize| {
+                // A sequence that does not exist is for `advance` to refuse.
+                let one: &Advance<'_> = &batch[n];
+                let computed = kv.tokens_computed(one.seq).unwrap_or(0).saturating_add(one.commit);
+                computed.saturating_add(one.reserve).saturating_add(one.lookahead).div_ceil(block_size)
+            };
+            let fits = tables.as_ref().map_or(Ok(()), |tables| tables.check(len, num_blocks));
+            fits.map_err(Failure::Misfit).and_then(|()| {
+                let advanced = kv.advance(&batch, &mut steps).map_err(Failure::Batch)?;
+                if let Some(tables) = &mut tables {
+                    for (n, (one, step)) in batch.iter().zip(&steps).enumerate() {
+                        let first = step.first_new_block - usize::from(step.copy.is_some());
+                        let table = kv.block_table(one.seq).unwrap_or(&[]);
+                        tables.write(n, first, table);
+                    }
                 }
-            }
-            Ok(advanced)
-        })
-    });
-    Ok(Advanced { advanced: advanced.map_err(Raise::raise)?, steps })
-}
+                Ok(advanced)
+            })
+        });
+        Ok(Advanced { advanced: advanced.map_err(Raise::raise)?, steps })
+    }
 
-/// `block_tables`; see the stubs.
-pub(crate) fn block_tables(
-    manager: &BlockManager,
-    seqs: &[u64],
-    mut out: PyReadwriteArray2<'_, i32>,
-) -> PyResult<Vec<i32>> {
-    let mut out = out.as_array_mut();
-    let lengths = locked!(manager, kv => {
-        let tables = seqs.iter().map(|&seq| kv.block_table(SeqId::from_u64(seq)));
-        let tables: Result<Vec<_>, _> = tables.collect();
-        tables.map_err(Failure::Refused).and_then(|tables| {
-            check_shape(Some(&out), seqs.len(), |n| tables[n].len())?;
-            for (n, table) in tables.iter().enumerate() {
-                write_row(&mut out, n, 0, table);
-            }
-            Ok(tables.iter().map(|table| table.len() as i32).collect())
-        })
-    });
-    lengths.map_err(Raise::raise)
+    /// Writes the block tables of a batch into the rows of `out`, and returns their lengths as
+    /// an int32 array of shape (n,). What is behind them in a row stays as it is.
+    ///
+    /// Args:
+    ///     seqs: handles, shape (n,).
+    ///     out: C-contiguous int32, shape (at least n, columns).
+    ///
+    /// Raises:
+    ///     UnknownSequenceError.
+    ///     ValueError: `out` has too few rows or columns. Nothing is written.
+    fn block_tables<'py>(
+        &self,
+        py: Python<'py>,
+        seqs: Ints<'py, u64>,
+        mut out: Tables<'py>,
+    ) -> PyResult<Bound<'py, PyArray1<i32>>> {
+        let (seqs, mut out) = (seqs.as_slice()?, out.rows()?);
+        let lengths = locked!(self, kv => {
+            let tables = seqs.iter().map(|&seq| kv.block_table(SeqId::from_u64(seq)));
+            let tables: Result<Vec<_>, _> = tables.collect();
+            tables.map_err(Failure::Refused).and_then(|tables| {
+                out.check(seqs.len(), |n| tables[n].len()).map_err(Failure::Misfit)?;
+                for (n, table) in tables.iter().enumerate() {
+                    out.write(n, 0, table);
+                }
+                Ok(tables.iter().map(|table| table.len() as i32).collect())
+            })
+        });
+        Ok(PyArray1::from_vec(py, lengths.map_err(Raise::raise)?))
+    }
 }
 
 /// Why a batch did nothing. Not yet an exception, since the manager is locked.
 enum Failure {
     Batch(kvkeep::BatchError),
     Refused(Error),
-    Rows { rows: usize, needed: usize },
-    Columns { index: usize, columns: usize, needed: usize },
+    Misfit(Misfit),
 }
 
 impl Raise for Failure {
@@ -195,38 +241,8 @@ impl Raise for Failure {
         match self {
             Failure::Batch(error) => error.raise(),
             Failure::Refused(error) => error.raise(),
-            Failure::Rows { rows, needed } => PyValueError::new_err(format!(
-                "the block tables have {rows} rows for a batch of {needed} sequences"
-            )),
-            Failure::Columns { index, columns, needed } => PyValueError::new_err(format!(
-                "the block tables have {columns} columns; sequence {index} of the batch needs {needed}"
-            )),
+            Failure::Misfit(error) => error.raise(),
         }
-    }
-}
-
-/// Whether all rows fit, before anything is written.
-fn check_shape(
-    tables: Option<&ArrayViewMut2<'_, i32>>,
-    len: usize,
-    num_blocks: impl Fn(usize) -> usize,
-) -> Result<(), Failure> {
-    let Some(tables) = tables else { return Ok(()) };
-    let (rows, columns) = tables.dim();
-    if rows < len {
-        return Err(Failure::Rows { rows, needed: len });
-    }
-    match (0..len).find(|&n| num_blocks(n) > columns) {
-        None => Ok(()),
-        Some(index) => Err(Failure::Columns { index, columns, needed: num_blocks(index) }),
-    }
-}
-
-/// Writes a table from entry `first` on.
-fn write_row(tables: &mut ArrayViewMut2<'_, i32>, row: usize, first: usize, table: &[BlockId]) {
-    let mut row = tables.row_mut(row);
-    for (entry, block) in row.iter_mut().zip(table).skip(first) {
-        *entry = block.get() as i32;
     }
 }
 

@@ -4,7 +4,7 @@ use crate::errors::Raise;
 use kvkeep::budget::{self, Attention, Budget, GpuMemory, KvDtype, Memory, PerRank, Value};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyDict, PyInt, PyList};
 
 /// What one token costs on one GPU.
 ///
@@ -34,7 +34,6 @@ impl KvLayout {
     #[pyo3(text_signature = "(*, layers, dtype, kv_heads=None, head_size=None, \
                              latent_size=None, rope_size=None, block_size=16, \
                              tensor_parallel_size=1, pipeline_parallel_size=1)")]
-    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn new(
         layers: u32,
         dtype: &str,
@@ -106,10 +105,20 @@ impl KvLayout {
 }
 
 /// Bytes: the same on each GPU, or a list with one number each.
-#[derive(FromPyObject)]
 enum Bytes {
     Same(u64),
     Each(Vec<u64>),
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Bytes {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        if object.is_instance_of::<PyInt>() {
+            return object.extract().map(Bytes::Same);
+        }
+        object.extract().map(Bytes::Each)
+    }
 }
 
 impl From<Bytes> for PerRank<u64> {
@@ -146,7 +155,6 @@ impl From<Bytes> for PerRank<u64> {
     gpu_memory_utilization=0.9, weights=None, activations=None, other_reserved=None,
     max_model_len=None,
 ))]
-#[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
 fn plan<'py>(
     py: Python<'py>,
     layout: &KvLayout,

@@ -3,6 +3,9 @@
 //! The classes are plain Python, so that type checkers and pickles know them. Raising looks
 //! them up by name: it is the rare way.
 
+use kvkeep_sim::ReplayError;
+use kvkeep_sim::simulate::{SimulateError, WorkloadError};
+use kvkeep_sim::trace::TraceError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
@@ -106,6 +109,36 @@ impl Raise for kvkeep::Error {
     }
 }
 
+impl Raise for TraceError {
+    fn raise(self) -> PyErr {
+        let exception = Exception::new("TraceError", &self);
+        match self {
+            TraceError::Line { line, .. } => exception.with("line", line).raise(),
+            _ => exception.raise(),
+        }
+    }
+}
+
+impl Raise for SimulateError {
+    fn raise(self) -> PyErr {
+        match self {
+            SimulateError::Workload(WorkloadError::Trace(error)) => error.raise(),
+            SimulateError::Config(error) => error.raise(),
+            SimulateError::Manager(error) => error.raise(),
+            error => Exception::new("TraceError", error).raise(),
+        }
+    }
+}
+
+impl Raise for ReplayError {
+    fn raise(self) -> PyErr {
+        match self {
+            ReplayError::Config(error) => error.raise(),
+            ReplayError::Manager(error) => error.raise(),
+        }
+    }
+}
+
 macro_rules! without_attributes {
     ($($error:ty => $class:literal,)*) => {
         $(impl Raise for $error {
@@ -121,7 +154,9 @@ without_attributes! {
     kvkeep::IdentityError => "IdentityError",
     kvkeep::InvariantError => "InvariantError",
     kvkeep::evict::UnknownPolicy => "UnknownPolicyError",
+    kvkeep_sim::UnknownPolicy => "UnknownPolicyError",
     kvkeep::budget::LayoutError => "LayoutError",
+    kvkeep_sim::sweep::MemoryError => "LayoutError",
     kvkeep::budget::ParseKvDtypeError => "LayoutError",
     kvkeep::budget::PlanError => "PlanError",
     kvkeep::budget::PageError => "PageError",

@@ -89,11 +89,7 @@ fn from_array<'py, T: Int>(array: &Bound<'py, PyUntypedArray>) -> PyResult<Ints<
         return Err(PyValueError::new_err(message));
     }
     if let Ok(array) = array.cast::<PyArray1<T>>() {
-        let array = array.try_readonly()?;
-        return Ok(match array.as_slice() {
-            Ok(_) => Ints::View(array),
-            Err(_) => Ints::Copy(array.as_array().to_vec()),
-        });
+        return in_one_piece(array).map(Ints::View);
     }
     macro_rules! first_that_fits {
         ($($other:ty)*) => {
@@ -113,9 +109,20 @@ where
     S: Element + Copy + Display,
     T: Int + TryFrom<S>,
 {
-    let array = array.try_readonly()?;
+    let array = in_one_piece(array)?;
     let number = |(at, &number)| T::try_from(number).map_err(|_| out_of_range::<T>(at, number));
-    array.as_array().iter().enumerate().map(number).collect()
+    array.as_slice()?.iter().enumerate().map(number).collect()
+}
+
+/// The array itself if it is contiguous and aligned, else a copy that is.
+fn in_one_piece<'py, S: Element>(
+    array: &Bound<'py, PyArray1<S>>,
+) -> PyResult<PyReadonlyArray1<'py, S>> {
+    let as_it_is = array.try_readonly()?;
+    if as_it_is.as_slice().is_ok() {
+        return Ok(as_it_is);
+    }
+    array.call_method0("copy")?.extract()
 }
 
 /// Copies a list or a tuple.

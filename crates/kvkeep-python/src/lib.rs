@@ -4,15 +4,24 @@
 //! What an engine can do, the library does. The names here are those of `kvkeep._kvkeep`,
 //! which the package `kvkeep` exports; `python/kvkeep/_kvkeep.pyi` documents them.
 
+#![expect(
+    clippy::needless_pass_by_value,
+    clippy::too_many_arguments,
+    reason = "arguments are what Python passes"
+)]
+
 mod batch;
 mod budget;
 mod errors;
 mod hashing;
 mod identity;
+mod inspect;
 mod ints;
 mod manager;
 mod outcome;
 mod pages;
+mod simulate;
+mod tables;
 mod vllm;
 
 use pyo3::prelude::*;
@@ -24,6 +33,7 @@ fn _kvkeep(module: &Bound<'_, PyModule>) -> PyResult<()> {
     hashing::register(module)?;
     budget::register(module)?;
     pages::register(module)?;
+    simulate::register(module)?;
     vllm::register(module)?;
     Ok(())
 }

@@ -1,19 +1,19 @@
-//! The block manager, one call each. Calls for a whole batch are in `batch`.
+//! The block manager: the life of a sequence, one call each. Calls for a whole batch are in
+//! `batch`, what only looks is in `inspect`.
 
-use crate::batch::{self, Advanced, Moves};
+use crate::batch::Advanced;
 use crate::errors::Raise;
 use crate::hashing::Hasher;
 use crate::identity::Identity;
-use crate::ints::{Ints, PerSequence};
+use crate::ints::Ints;
 use crate::outcome::{Admission, Commit, Step};
 use kvkeep::evict::{EvictionPolicy, Kind};
 use kvkeep::hash::{VllmSha256Cbor, Xxh3};
-use kvkeep::{BlockId, BlockState, Config, MissReason, Retention, SeqId};
-use numpy::{PyArray1, PyReadwriteArray2};
+use kvkeep::{BlockId, Config, MissReason, Retention, SeqId};
 use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyTuple};
+use pyo3::types::PyTuple;
 
 type Policy = Box<dyn EvictionPolicy + Send>;
 
@@ -64,8 +64,8 @@ pub(crate) use locked;
 #[pyclass(frozen, module = "kvkeep")]
 pub(crate) struct BlockManager {
     pub(crate) manager: Mutex<Manager>,
-    policy: Kind,
-    hasher: &'static str,
+    pub(crate) policy: Kind,
+    pub(crate) hasher: &'static str,
 }
 
 #[pymethods]
@@ -75,7 +75,6 @@ impl BlockManager {
         num_blocks, *, block_size=16, policy="lru", hasher="xxh3", hash_seed=None,
         hash_only=false, remember_evicted=None, max_retained_blocks=None, max_sequences=None,
     ))]
-    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn new(
         num_blocks: u32,
         block_size: usize,
@@ -301,110 +300,6 @@ impl BlockManager {
         locked!(self, kv => kv.withdraw(SeqId::from_u64(seq))).map_err(Raise::raise)
     }
 
-    /// The blocks of a sequence in order, as a new int32 array of shape (num_blocks,). Entry
-    /// `t // block_size` holds token `t` in slot `t % block_size`.
-    ///
-    /// Raises:
-    ///     UnknownSequenceError.
-    fn block_table<'py>(&self, py: Python<'py>, seq: u64) -> PyResult<Bound<'py, PyArray1<i32>>> {
-        let table = locked!(self, kv => kv.block_table(SeqId::from_u64(seq)).map(as_i32));
-        Ok(PyArray1::from_vec(py, table.map_err(Raise::raise)?))
-    }
-
-    /// Goes from one forward pass to the next with all sequences of a batch, in one call:
-    /// appends, commits the open steps, then opens the next ones.
-    ///
-    /// Args:
-    ///     seqs: handles, shape (n,); uint64 is read in place.
-    ///     append: token ids to add: one for each sequence, or, with `append_counts`, those of
-    ///         all sequences one after another.
-    ///     append_counts: how many of them each sequence takes.
-    ///     commit: tokens to commit of the open steps, 0 where none is open.
-    ///     reserve: tokens of the next steps, 0 to open none.
-    ///     lookahead: slots for so many more.
-    ///     block_tables: int32, shape (at least n, columns), whose row i holds the block table of
-    ///         sequence i as of its last step. The entries that the next step adds are written.
-    ///
-    /// `commit`, `reserve`, `lookahead` and `append_counts` are one number for all sequences, or
-    /// an array of shape (n,).
-    ///
-    /// If memory runs out, the sequences from `Advanced.granted` on have appended and committed
-    /// only: preempt some, and call again for the rest without `append` and `commit`.
-    ///
-    /// Raises:
-    ///     KvkeepError: the first error of `extend`, `commit` or `reserve` other than
-    ///         OutOfBlocksError, or TwiceInBatchError; its `index` is the sequence's place in
-    ///         the batch. Nothing has changed.
-    ///     ValueError: lengths do not agree, or a row is too short. Nothing has changed.
-    #[pyo3(signature = (
-        seqs, *, append=None, append_counts=None, commit=PerSequence::Same(0),
-        reserve=PerSequence::Same(0), lookahead=PerSequence::Same(0), block_tables=None,
-    ))]
-    #[pyo3(text_signature = "($self, seqs, *, append=None, append_counts=None, commit=0, \
-                             reserve=0, lookahead=0, block_tables=None)")]
-    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
-    fn advance<'py>(
-        &self,
-        seqs: Ints<'py, u64>,
-        append: Option<Ints<'py, u32>>,
-        append_counts: Option<PerSequence<'py>>,
-        commit: PerSequence<'py>,
-        reserve: PerSequence<'py>,
-        lookahead: PerSequence<'py>,
-        block_tables: Option<PyReadwriteArray2<'py, i32>>,
-    ) -> PyResult<Advanced> {
-        let moves = Moves { append, append_counts, commit, reserve, lookahead, block_tables };
-        batch::advance(self, seqs.as_slice()?, moves)
-    }
-
-    /// Writes the block tables of a batch into the rows of `out`, and returns their lengths as
-    /// an int32 array of shape (n,). What is behind them in a row stays as it is.
-    ///
-    /// Args:
-    ///     seqs: handles, shape (n,).
-    ///     out: int32, shape (at least n, columns).
-    ///
-    /// Raises:
-    ///     UnknownSequenceError.
-    ///     ValueError: `out` has too few rows or columns. Nothing is written.
-    fn block_tables<'py>(
-        &self,
-        py: Python<'py>,
-        seqs: Ints<'py, u64>,
-        out: PyReadwriteArray2<'py, i32>,
-    ) -> PyResult<Bound<'py, PyArray1<i32>>> {
-        Ok(PyArray1::from_vec(py, batch::block_tables(self, seqs.as_slice()?, out)?))
-    }
-
-    /// Tokens of a sequence whose KV is there: hit, or committed.
-    ///
-    /// Raises:
-    ///     UnknownSequenceError.
-    fn tokens_computed(&self, seq: u64) -> PyResult<usize> {
-        locked!(self, kv => kv.tokens_computed(SeqId::from_u64(seq))).map_err(Raise::raise)
-    }
-
-    /// Tokens of a sequence that are known: prompt and appended ones.
-    ///
-    /// Raises:
-    ///     UnknownSequenceError.
-    fn tokens_known(&self, seq: u64) -> PyResult<usize> {
-        locked!(self, kv => kv.tokens_known(SeqId::from_u64(seq))).map_err(Raise::raise)
-    }
-
-    /// The entries of a sequence's block table whose content is also published elsewhere: pairs
-    /// of position and published block.
-    ///
-    /// Raises:
-    ///     UnknownSequenceError.
-    fn duplicates(&self, seq: u64) -> PyResult<Vec<(usize, u32)>> {
-        let seq = SeqId::from_u64(seq);
-        let duplicates = locked!(self, kv => kv.duplicates(seq).map(|duplicates| {
-            duplicates.iter().map(|found| (found.position, found.published.get())).collect()
-        }));
-        duplicates.map_err(Raise::raise)
-    }
-
     /// Tells the manager the time, in ms since any fixed point: hints expire, residency counts.
     ///
     /// Raises:
@@ -418,145 +313,6 @@ impl BlockManager {
     fn invalidate_all(&self) -> u64 {
         locked!(self, kv => kv.invalidate_all())
     }
-
-    /// How often `invalidate_all` was called.
-    #[getter]
-    fn epoch(&self) -> u64 {
-        locked!(self, kv => kv.epoch())
-    }
-
-    /// Blocks of the pool.
-    #[getter]
-    fn num_blocks(&self) -> usize {
-        locked!(self, kv => kv.num_blocks())
-    }
-
-    /// Tokens per block.
-    #[getter]
-    fn block_size(&self) -> usize {
-        locked!(self, kv => kv.block_size())
-    }
-
-    /// Tokens that the pool holds; also the most of one sequence.
-    #[getter]
-    fn num_tokens(&self) -> usize {
-        locked!(self, kv => kv.num_tokens())
-    }
-
-    /// Name of the eviction policy.
-    #[getter]
-    fn policy(&self) -> &'static str {
-        self.policy.name()
-    }
-
-    /// Name of the hasher.
-    #[getter]
-    fn hasher(&self) -> &'static str {
-        self.hasher
-    }
-
-    /// The state of a block and how many hold it: ("free", 0), ("cached", 0) or ("in_use", n);
-    /// None if the pool has no such block. For debugging.
-    fn block_state(&self, block: u32) -> Option<(&'static str, u32)> {
-        let state = locked!(self, kv => kv.block_state(BlockId::from(block)));
-        state.and_then(|state| match state {
-            BlockState::Free => Some(("free", 0)),
-            BlockState::Cached => Some(("cached", 0)),
-            BlockState::InUse(holders) => Some(("in_use", holders)),
-            _ => None,
-        })
-    }
-
-    /// The hash of a block that lookups can reach: 16 bytes of xxh3, 32 of sha256_cbor; None
-    /// for any other block.
-    fn block_hash<'py>(&self, py: Python<'py>, block: u32) -> Option<Bound<'py, PyBytes>> {
-        let hash = locked!(self, kv => {
-            kv.block_hash(BlockId::from(block)).map(|hash| hash.as_ref().to_vec())
-        });
-        hash.map(|hash| PyBytes::new(py, &hash))
-    }
-
-    /// Where the blocks are now: a dict of `free`, `cached` and `in_use` blocks, and `sequences`.
-    fn usage<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let usage = locked!(self, kv => kv.usage());
-        let dict = PyDict::new(py);
-        for (name, count) in [
-            ("free", usage.free),
-            ("cached", usage.cached),
-            ("in_use", usage.in_use),
-            ("sequences", usage.sequences),
-        ] {
-            dict.set_item(name, count)?;
-        }
-        Ok(dict)
-    }
-
-    /// Counters since the manager was made, as a dict. Tokens and blocks as the names say;
-    /// `hit_rate` is cached_tokens / prompt_tokens; `miss_reasons` counts requests, and
-    /// `missed_tokens` their tokens that were not cached, by the reason why their hit ended.
-    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let stats = locked!(self, kv => *kv.stats());
-        let dict = PyDict::new(py);
-        for (name, count) in [
-            ("requests", stats.requests),
-            ("prompt_tokens", stats.prompt_tokens),
-            ("cached_tokens", stats.cached_tokens),
-            ("preemptions", stats.preemptions),
-            ("readmitted_requests", stats.readmitted_requests),
-            ("readmitted_tokens", stats.readmitted_tokens),
-            ("readmitted_cached_tokens", stats.readmitted_cached_tokens),
-            ("recomputed_tokens", stats.recomputed_tokens),
-            ("committed_tokens", stats.committed_tokens),
-            ("reverted_steps", stats.reverted_steps),
-            ("published_blocks", stats.published_blocks),
-            ("evicted_blocks", stats.evicted_blocks),
-            ("invalidated_blocks", stats.invalidated_blocks),
-            ("duplicate_blocks", stats.duplicate_blocks),
-            ("collisions", stats.collisions),
-            ("refused_retentions", stats.refused_retentions),
-            ("overruled_victims", stats.overruled_victims),
-            ("resident_block_ms", stats.resident_block_ms),
-        ] {
-            dict.set_item(name, count)?;
-        }
-        dict.set_item("hit_rate", stats.hit_rate())?;
-        let (requests, tokens) = (PyDict::new(py), PyDict::new(py));
-        for (reason, count) in stats.misses.iter() {
-            requests.set_item(reason.name(), count.requests)?;
-            tokens.set_item(reason.name(), count.tokens)?;
-        }
-        dict.set_item("miss_reasons", requests)?;
-        dict.set_item("missed_tokens", tokens)?;
-        Ok(dict)
-    }
-
-    /// Recounts all blocks, references and links. O(blocks); for tests.
-    ///
-    /// Raises:
-    ///     InvariantError: a defect of kvkeep.
-    fn validate(&self) -> PyResult<()> {
-        locked!(self, kv => kv.validate()).map_err(kvkeep::InvariantError::raise)
-    }
-
-    fn __repr__(&self) -> String {
-        let usage = locked!(self, kv => kv.usage());
-        format!(
-            "<BlockManager of {} blocks of {} tokens, {}, {}: {} free, {} cached, {} in use, {} sequences>",
-            self.num_blocks(),
-            self.block_size(),
-            self.policy,
-            self.hasher,
-            usage.free,
-            usage.cached,
-            usage.in_use,
-            usage.sequences
-        )
-    }
-}
-
-/// Block ids as engines write them into their tables; a manager has at most 2^31 blocks.
-pub(crate) fn as_i32(blocks: &[BlockId]) -> Vec<i32> {
-    blocks.iter().map(|block| block.get() as i32).collect()
 }
 
 /// Adds this file's names.

@@ -1,16 +1,10 @@
 """Plans and pages."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import kvkeep
 import numpy as np
 import pytest
 from kvkeep import KvLayout, PageLayout, plan
-
-if TYPE_CHECKING:
-    from kvkeep._types import PageOrder, PagePart
+from kvkeep._types import PageOrder, PagePart
 
 KV_BYTES = 13_507_672_145  # 12.58 GiB
 

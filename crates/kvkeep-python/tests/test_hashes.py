@@ -1,18 +1,12 @@
 """Block hashes: those of vLLM, those of the manager."""
 
-from __future__ import annotations
-
 import threading
 import time
-from typing import TYPE_CHECKING
-
 import kvkeep
 import numpy as np
 import pytest
 from kvkeep import BlockManager, Identity, block_hashes
-
-if TYPE_CHECKING:
-    from kvkeep._types import Hasher
+from kvkeep._types import Hasher
 
 TOKENS = list(range(40))
 # Computed with vLLM's sha256_cbor and its default seed.

@@ -19,9 +19,9 @@ def every_second(prompt: list[int]) -> Any:
     return np.repeat(np.array(prompt, dtype=np.uint32), 2)[::2]
 
 
-def misaligned(prompt: list[int]) -> Any:
-    raw = b"x" + np.array(prompt, dtype=np.uint32).tobytes()
-    return np.frombuffer(raw, dtype=np.uint8)[1:].view(np.uint32)
+def misaligned(prompt: list[int], dtype: Any = np.uint32) -> Any:
+    raw = b"x" + np.array(prompt, dtype=dtype).tobytes()
+    return np.frombuffer(raw, dtype=np.uint8)[1:].view(dtype)
 
 
 FORMS: list[Callable[[list[int]], Any]] = [
@@ -39,6 +39,7 @@ FORMS: list[Callable[[list[int]], Any]] = [
     backwards,
     every_second,
     misaligned,
+    lambda prompt: misaligned(prompt, np.int64),
 ]
 
 

@@ -11,6 +11,9 @@ use crate::BlockId;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
+/// Victims that a plan has to be good for before a request's end makes it old.
+const VICTIMS_PER_PLAN: usize = 16;
+
 /// What orders the candidates of a class: older first, then by request, deeper first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
@@ -44,6 +47,8 @@ pub(super) struct Cells {
     plan: Vec<Cell>,
     /// Cells at the start of the plan that are empty.
     done: usize,
+    /// Victims found by the plan.
+    found: usize,
     /// By class, where in the plan its cells are, oldest first.
     places: Vec<Vec<usize>>,
 }
@@ -56,6 +61,7 @@ impl Cells {
             candidates: 0,
             plan: Vec::new(),
             done: 0,
+            found: 0,
             places: vec![Vec::new(); CLASSES],
         }
     }
@@ -84,10 +90,18 @@ impl Cells {
         self.renew();
     }
 
+    /// A request has ended: time has passed, and the plan is old if it was of use.
+    pub(super) fn request_ends(&mut self) {
+        if self.found >= VICTIMS_PER_PLAN {
+            self.renew();
+        }
+    }
+
     /// Has the next victim be found by a new plan.
-    pub(super) fn renew(&mut self) {
+    fn renew(&mut self) {
         self.plan.clear();
         self.done = 0;
+        self.found = 0;
     }
 
     /// The candidate that is worth least. O(log n), and a plan where one is due: O(log n) per
@@ -104,6 +118,7 @@ impl Cells {
             let from = Rank::first_at(from);
             let first = self.classes[class.index()].range(from..).next();
             if let Some(first) = first.filter(|rank| rank.last_use <= until) {
+                self.found += 1;
                 return Some(first.block);
             }
             self.done += 1;

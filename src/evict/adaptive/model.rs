@@ -92,7 +92,7 @@ impl Model {
         self.tables[class.index()].reached[0] > 0.0
     }
 
-    /// Works the observations into what blocks are worth. O(classes seen * buckets^2).
+    /// Works the observations into what blocks are worth. O(classes * buckets).
     pub(super) fn learn(&mut self) {
         for group in 0..GROUPS {
             let classes = Class::of_group(group);
@@ -127,24 +127,43 @@ impl Model {
     }
 }
 
-/// By bucket of age: the best rate of uses per time that keeping a block can have.
+/// By bucket of age: the best rate of uses per time that keeping a block can have. O(buckets).
+///
+/// From the last bucket back, each is followed by stretches of time that are kept through, once
+/// they are begun, because their rate rises. A bucket is joined with the next stretch as long
+/// as that has the higher rate.
 fn worth(hazard: &[f64; BUCKETS]) -> [f64; BUCKETS] {
-    std::array::from_fn(|from| {
-        let (mut waiting, mut used, mut time, mut best) = (1.0, 0.0, 0.0, 0.0_f64);
-        for (bucket, hazard) in hazard.iter().enumerate().skip(from) {
-            used += waiting * hazard;
-            // A use comes in the middle of the bucket.
-            time += waiting * (1.0 - hazard / 2.0) * bucket_width(bucket);
-            waiting *= 1.0 - hazard;
-            best = best.max(used / time);
+    struct Stretch {
+        /// Expected, of a block that reaches its start.
+        used: f64,
+        time: f64,
+        /// Chance to be there still at its end.
+        waiting: f64,
+    }
+    let mut worth = [0.0; BUCKETS];
+    let mut later: Vec<Stretch> = Vec::with_capacity(BUCKETS);
+    for bucket in (0..BUCKETS).rev() {
+        let used = hazard[bucket];
+        // A use comes in the middle of the bucket.
+        let time = (1.0 - used / 2.0) * bucket_width(bucket);
+        let mut joined = Stretch { used, time, waiting: 1.0 - used };
+        while let Some(next) =
+            later.pop_if(|next| next.used * joined.time > joined.used * next.time)
+        {
+            joined.used += joined.waiting * next.used;
+            joined.time += joined.waiting * next.time;
+            joined.waiting *= next.waiting;
         }
-        best
-    })
+        worth[bucket] = joined.used / joined.time;
+        later.push(joined);
+    }
+    worth
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn buckets_follow_each_other() {
@@ -165,6 +184,24 @@ mod tests {
         // At 8: one use in the middle of two units. At 4: after four more.
         assert_eq!((worth[8], worth[4], worth[9]), (1.0, 0.2, 0.0));
         assert!(worth[0] < worth[4]);
+    }
+
+    proptest! {
+        /// Against the definition: the best over all times to give up.
+        #[test]
+        fn worth_is_the_best_rate(hazards in prop::collection::vec(0.0_f64..=1.0, BUCKETS)) {
+            let hazard: [f64; BUCKETS] = hazards.try_into().unwrap();
+            for (from, &worth) in worth(&hazard).iter().enumerate() {
+                let (mut waiting, mut used, mut time, mut best) = (1.0, 0.0, 0.0, 0.0_f64);
+                for bucket in from..BUCKETS {
+                    used += waiting * hazard[bucket];
+                    time += waiting * (1.0 - hazard[bucket] / 2.0) * bucket_width(bucket);
+                    waiting *= 1.0 - hazard[bucket];
+                    best = best.max(used / time);
+                }
+                prop_assert!((worth - best).abs() <= 1e-9 * best, "{from}: {worth} {best}");
+            }
+        }
     }
 
     #[test]

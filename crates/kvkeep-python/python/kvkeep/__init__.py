@@ -27,6 +27,7 @@ from kvkeep._errors import (
     TooLongError,
     TooManyHintsError,
     TooManySequencesError,
+    TraceError,
     TwiceInBatchError,
     UnknownPolicyError,
     UnknownSequenceError,
@@ -48,6 +49,8 @@ from kvkeep._kvkeep import (
     Step,
     block_hashes,
     plan,
+    simulate,
+    sweep,
 )
 
 __all__ = [
@@ -84,6 +87,7 @@ __all__ = [
     "TooLongError",
     "TooManyHintsError",
     "TooManySequencesError",
+    "TraceError",
     "TwiceInBatchError",
     "UnknownPolicyError",
     "UnknownSequenceError",
@@ -91,4 +95,6 @@ __all__ = [
     "ZeroTokensError",
     "block_hashes",
     "plan",
+    "simulate",
+    "sweep",
 ]

@@ -150,3 +150,9 @@ class PlanError(KvkeepError, ValueError):
 
 class PageError(KvkeepError, ValueError):
     """No such stage, block, layer or part."""
+
+
+class TraceError(KvkeepError, ValueError):
+    """A trace cannot be read; ``line`` is set where a line is malformed, from 1."""
+
+    line: int

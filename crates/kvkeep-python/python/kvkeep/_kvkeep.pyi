@@ -1,13 +1,36 @@
 """Types of the compiled module. Its docstrings say what everything means."""
 
 from collections.abc import Sequence
-from typing import Final, Literal, final
+from os import PathLike
+from typing import Any, Final, Literal, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import Buffer
 
 from kvkeep._errors import KvkeepError
-from kvkeep._types import Hasher, Ints, MissReason, PageOrder, PagePart, Plan, Stats, Usage
+from kvkeep._types import Hasher, MissReason, PageOrder, PagePart, Plan, Stats, Usage
+
+_Ints: TypeAlias = NDArray[np.integer] | Sequence[int] | Buffer
+
+__all__ = [
+    "HASHERS",
+    "MISS_REASONS",
+    "POLICIES",
+    "Admission",
+    "Advanced",
+    "BlockCopy",
+    "BlockManager",
+    "Commit",
+    "Identity",
+    "KvLayout",
+    "PageLayout",
+    "Step",
+    "block_hashes",
+    "plan",
+    "simulate",
+    "sweep",
+]
 
 HASHERS: Final[tuple[str, ...]]
 MISS_REASONS: Final[tuple[MissReason, ...]]
@@ -118,24 +141,24 @@ class BlockManager:
     def hasher(self) -> Hasher: ...
     @property
     def epoch(self) -> int: ...
-    def admit(self, prompt: Ints, identity: Identity | None = None) -> Admission: ...
-    def readmit(self, tokens: Ints, identity: Identity | None = None) -> Admission: ...
-    def longest_prefix(self, prompt: Ints, identity: Identity | None = None) -> int: ...
+    def admit(self, prompt: _Ints, identity: Identity | None = None) -> Admission: ...
+    def readmit(self, tokens: _Ints, identity: Identity | None = None) -> Admission: ...
+    def longest_prefix(self, prompt: _Ints, identity: Identity | None = None) -> int: ...
     def describe(self, seq: int, category: int, turn: int | None = None) -> None: ...
     def reserve(self, seq: int, tokens: int, lookahead: int = 0) -> Step: ...
     def commit(self, seq: int, tokens: int) -> Commit: ...
     def revert(self, seq: int) -> None: ...
     def append(self, seq: int, token: int) -> None: ...
-    def extend(self, seq: int, tokens: Ints) -> None: ...
+    def extend(self, seq: int, tokens: _Ints) -> None: ...
     def advance(
         self,
-        seqs: Ints,
+        seqs: _Ints,
         *,
-        append: Ints | None = None,
-        append_counts: Ints | int | None = None,
-        commit: Ints | int = 0,
-        reserve: Ints | int = 0,
-        lookahead: Ints | int = 0,
+        append: _Ints | None = None,
+        append_counts: _Ints | int | None = None,
+        commit: _Ints | int = 0,
+        reserve: _Ints | int = 0,
+        lookahead: _Ints | int = 0,
         block_tables: NDArray[np.int32] | None = None,
     ) -> Advanced: ...
     def retain(
@@ -154,7 +177,7 @@ class BlockManager:
     def preempt(self, seq: int) -> None: ...
     def withdraw(self, seq: int) -> None: ...
     def block_table(self, seq: int) -> NDArray[np.int32]: ...
-    def block_tables(self, seqs: Ints, out: NDArray[np.int32]) -> NDArray[np.int32]: ...
+    def block_tables(self, seqs: _Ints, out: NDArray[np.int32]) -> NDArray[np.int32]: ...
     def tokens_computed(self, seq: int) -> int: ...
     def tokens_known(self, seq: int) -> int: ...
     def duplicates(self, seq: int) -> list[tuple[int, int]]: ...
@@ -169,7 +192,7 @@ class BlockManager:
     def validate(self) -> None: ...
 
 def block_hashes(
-    tokens: Ints,
+    tokens: _Ints,
     block_size: int = 16,
     *,
     hasher: Hasher = "xxh3",
@@ -235,7 +258,36 @@ class PageLayout:
     def bytes_per_layer(self) -> int: ...
     @property
     def total_bytes(self) -> int: ...
-    def offsets(self, blocks: Ints, layer: int, part: PagePart) -> NDArray[np.uint64]: ...
-    def copy_runs(self, sources: Ints, destinations: Ints) -> NDArray[np.uint64]: ...
+    def offsets(self, blocks: _Ints, layer: int, part: PagePart) -> NDArray[np.uint64]: ...
+    def copy_runs(self, sources: _Ints, destinations: _Ints) -> NDArray[np.uint64]: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
+
+def simulate(
+    trace: str | PathLike[str] | None = None,
+    *,
+    blocks: int | None = None,
+    block_size: int = 16,
+    policy: str = "lru",
+    outputs: bool = False,
+    requests: int | None = None,
+    seed: int = 0,
+    trace_format: str | None = None,
+    trace_block_size: int | None = None,
+    users: int | None = None,
+    trace_seed: int | None = None,
+) -> dict[str, Any]: ...
+def sweep(
+    trace: str | PathLike[str] | Sequence[str | PathLike[str]] | None = None,
+    *,
+    policies: Sequence[str] | None = None,
+    sizes: Sequence[int | str] | None = None,
+    rule: Literal["engine", "blocks"] = "engine",
+    layout: KvLayout | None = None,
+    deployment_blocks: int | None = None,
+    threads: int | None = None,
+    trace_format: str | None = None,
+    trace_block_size: int | None = None,
+    users: int | None = None,
+    trace_seed: int | None = None,
+) -> dict[str, Any]: ...

@@ -1,33 +1,21 @@
-"""Types that annotations name: inputs, and the plain data of ``usage`` and ``stats``."""
+"""Types that annotations name: choices by name, and plain data."""
 
-from __future__ import annotations
+from typing import Literal, TypeAlias, TypedDict
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, TypedDict, Union
-
-import numpy as np
-import numpy.typing as npt
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer, TypeAlias
-
-    #: Integers: an array, a list, a tuple, or anything with the buffer protocol.
-    Ints: TypeAlias = Union[npt.NDArray[np.integer], Sequence[int], Buffer]
-
-    MissReason: TypeAlias = Literal[
-        "last_token",
-        "collision",
-        "not_committed",
-        "evicted",
-        "different_extra_keys",
-        "below_block_granularity",
-        "never_seen",
-    ]
-    Hasher: TypeAlias = Literal["xxh3", "sha256_cbor"]
-    PagePart: TypeAlias = Literal["key", "value", "latent"]
-    PageOrder: TypeAlias = Literal[
-        "part_first", "block_first", "block_first_heads_outer", "block_major"
-    ]
+MissReason: TypeAlias = Literal[
+    "last_token",
+    "collision",
+    "not_committed",
+    "evicted",
+    "different_extra_keys",
+    "below_block_granularity",
+    "never_seen",
+]
+Hasher: TypeAlias = Literal["xxh3", "sha256_cbor"]
+PagePart: TypeAlias = Literal["key", "value", "latent"]
+PageOrder: TypeAlias = Literal[
+    "part_first", "block_first", "block_first_heads_outer", "block_major"
+]
 
 
 class Usage(TypedDict):
