@@ -53,7 +53,6 @@ fn asked<'py>(request: &Bound<'py, PyAny>) -> PyResult<Asked<'py>> {
 #[pymethods]
 impl ManagerCore {
     #[new]
-    #[allow(clippy::too_many_arguments)]
     #[pyo3(signature = (*, pool, block_size, max_model_len, watermark_blocks, dropped_blocks,
         reprefillable_tokens, caching, waiting, req_to_blocks, num_cached_block, empty,
         kv_cache_blocks, otherwise))]
@@ -130,7 +129,6 @@ impl ManagerCore {
     }
 
     /// Slots for the next tokens of a request, or None if there are not enough blocks.
-    #[allow(clippy::too_many_arguments)]
     #[pyo3(signature = (request, num_new_tokens, num_new_computed_tokens=0,
         new_computed_blocks=None, num_lookahead_tokens=0, num_external_computed_tokens=0,
         delay_cache_blocks=false, num_encoder_tokens=0, full_sequence_must_fit=false,
@@ -265,7 +263,6 @@ impl ManagerCore {
     }
 
     /// Adopts a hit and takes the missing blocks, of which there are enough.
-    #[allow(clippy::too_many_arguments)]
     fn grow<'py>(
         &self,
         request: &Bound<'py, PyAny>,

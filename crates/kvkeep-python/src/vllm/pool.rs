@@ -264,7 +264,7 @@ impl PoolCore {
 
     /// Makes full blocks findable: those from `first` to `end`, by the hashes of the same
     /// positions.
-    #[allow(clippy::too_many_arguments)]
+    #[pyo3(signature = (blocks, block_hashes, first, end, block_size, group, mask=None))]
     pub(super) fn cache_full_blocks(
         &self,
         blocks: &Bound<'_, PyList>,
