@@ -174,7 +174,7 @@ impl ManagerCore {
 
         let cached = self.cached(&id)?;
         let table = self.table(&id)?;
-        let held = table.as_ref().map_or(0, |table| table.len());
+        let held = table.as_ref().map_or(0, PyListMethods::len);
         let hit = match &new_computed_blocks {
             Some(blocks) if !blocks.is(&self.empty) => {
                 Some(blocks.getattr(intern!(py, "blocks"))?.get_item(0)?)

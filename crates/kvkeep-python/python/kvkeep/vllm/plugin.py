@@ -8,7 +8,6 @@ assignment to a module's attribute, and what is not replaced is vLLM's own.
 import importlib
 import logging
 import re
-from types import ModuleType
 
 from kvkeep.vllm import settings
 
@@ -36,27 +35,29 @@ def register() -> None:
             known,
         )
         return
-    install(level, policy)
+    try:
+        install(level, policy)
+    except (ImportError, AttributeError) as error:
+        logger.warning("kvkeep: off. vLLM stays as it is, since %s.", error)
 
 
 def install(level: int, policy: str) -> None:
-    """Puts the replacements of `level` in."""
+    """Puts the replacements of `level` in: all of them or, on an error, none."""
     from kvkeep.vllm.hashing import get_request_block_hasher
     from kvkeep.vllm.pool import BlockPool
 
-    _replace("vllm.v1.core.kv_cache_coordinator", "BlockPool", BlockPool)
-    _replace("vllm.v1.engine.core", "get_request_block_hasher", get_request_block_hasher)
+    replacements = [
+        ("vllm.v1.core.kv_cache_coordinator", "BlockPool", BlockPool),
+        ("vllm.v1.engine.core", "get_request_block_hasher", get_request_block_hasher),
+    ]
     if level >= 2:
         from kvkeep.vllm.manager import KVCacheManager
 
-        _replace("vllm.v1.core.sched.scheduler", "KVCacheManager", KVCacheManager)
+        replacements.append(("vllm.v1.core.sched.scheduler", "KVCacheManager", KVCacheManager))
+    modules = [importlib.import_module(module) for module, _, _ in replacements]
+    for module, (_, name, _) in zip(modules, replacements, strict=True):
+        getattr(module, name)
+    for module, (_, name, replacement) in zip(modules, replacements, strict=True):
+        setattr(module, name, replacement)
     what = "block pool, manager" if level >= 2 else "block pool"
     logger.info("kvkeep: %s and block hashes are on, eviction policy %s.", what, policy)
-
-
-def _replace(module: str, name: str, replacement: object) -> None:
-    where: ModuleType = importlib.import_module(module)
-    if not hasattr(where, name):
-        raise AttributeError(f"{module} has no {name}: not the vLLM that kvkeep knows")
-    setattr(where, name, replacement)
-
