@@ -33,7 +33,12 @@ VISION = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4}
 MODELS = {
     "facebook/opt-125m": OPT,
     "facebook/opt-350m": OPT,
-    "Qwen/Qwen1.5-7B": {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", **TEXT},
+    "Qwen/Qwen1.5-7B": {
+        "architectures": ["Qwen2ForCausalLM"],
+        "model_type": "qwen2",
+        **TEXT,
+        "max_position_embeddings": 32768,
+    },
     "Qwen/Qwen3-0.6B": {
         "architectures": ["Qwen3ForCausalLM"],
         "model_type": "qwen3",
