@@ -87,9 +87,9 @@ impl RequestHasher {
         // Items of a tuple can be read without taking a reference to each.
         let tokens = match blocks.start {
             0 => tokens.to_tuple(),
-            first => tokens
-                .get_slice(first * self.block_size, blocks.end * self.block_size)
-                .to_tuple(),
+            first => {
+                tokens.get_slice(first * self.block_size, blocks.end * self.block_size).to_tuple()
+            }
         };
         let mut tokens = tokens.iter_borrowed();
         let new = PyList::empty(py);
@@ -102,9 +102,7 @@ impl RequestHasher {
                 block.push(token);
             }
             let keys = match &identity {
-                Some(identity) => {
-                    identity.extra_keys(start..start + self.block_size, &mut buffer)
-                }
+                Some(identity) => identity.extra_keys(start..start + self.block_size, &mut buffer),
                 None => ExtraKeys::default(),
             };
             parent = match &self.form {

@@ -108,7 +108,9 @@ impl ManagerCore {
     ) -> PyResult<(Bound<'py, PyAny>, usize, usize)> {
         let py = request.py();
         let nothing = || (self.empty.bind(py).clone(), 0, 0);
-        if !self.caching || request.getattr(intern!(py, "skip_reading_prefix_cache"))?.is_truthy()? {
+        if !self.caching
+            || request.getattr(intern!(py, "skip_reading_prefix_cache"))?.is_truthy()?
+        {
             return Ok(nothing());
         }
         let hashes = request.getattr(intern!(py, "block_hashes"))?.cast_into::<PyList>()?;

@@ -70,7 +70,11 @@ impl PoolCore {
         self.objects[id.index()].bind(py).clone()
     }
 
-    pub(super) fn list<'py>(&self, py: Python<'py>, ids: &[BlockId]) -> PyResult<Bound<'py, PyList>> {
+    pub(super) fn list<'py>(
+        &self,
+        py: Python<'py>,
+        ids: &[BlockId],
+    ) -> PyResult<Bound<'py, PyList>> {
         PyList::new(py, ids.iter().map(|&id| &self.objects[id.index()]))
     }
 
@@ -118,11 +122,8 @@ impl PoolCore {
         let kind: Kind =
             policy.parse().map_err(|error| PyValueError::new_err(format!("{error}")))?;
         let pool = Pool::with_policy(num_blocks, kind.build(block_size)).map_err(value_error)?;
-        let clock = Clock {
-            watched: pool.watches(),
-            requests: Mutex::new(0),
-            start: Instant::now(),
-        };
+        let clock =
+            Clock { watched: pool.watches(), requests: Mutex::new(0), start: Instant::now() };
         let owner = PyOnceLock::new();
         let shared = Arc::new(Shared { pool: Mutex::new(pool), clock, owner });
         let objects = (0..num_blocks as u32)
@@ -293,7 +294,9 @@ impl PoolCore {
             if let Some((_, had)) = pool.key(id) {
                 // Only a block that was findable by a part of its content may have a hash.
                 if had >= tokens {
-                    return Err(PyAssertionError::new_err(format!("block {id} has a hash already")));
+                    return Err(PyAssertionError::new_err(format!(
+                        "block {id} has a hash already"
+                    )));
                 }
                 pool.remove_keys(id, |_| ()).map_err(value_error)?;
             }
@@ -304,12 +307,7 @@ impl PoolCore {
 
     /// Makes a block findable by one more key.
     #[pyo3(signature = (key, block, num_tokens=None))]
-    fn insert_key(
-        &self,
-        key: &[u8],
-        block: &PoolBlock,
-        num_tokens: Option<u32>,
-    ) -> PyResult<()> {
+    fn insert_key(&self, key: &[u8], block: &PoolBlock, num_tokens: Option<u32>) -> PyResult<()> {
         let key = BlockKey::new(key, &[]).map_err(value_error)?;
         let (place, access) = (Place::default(), self.shared.access(false));
         let mut pool = self.shared.pool.lock();
