@@ -72,15 +72,54 @@ MODELS = {
         },
     },
 }
+# How images become patches: the files beside `config.json`, by model.
+PROCESSING = {
+    "llava-hf/llava-1.5-7b-hf": {
+        "preprocessor_config.json": {
+            "image_processor_type": "CLIPImageProcessor",
+            "processor_class": "LlavaProcessor",
+            "crop_size": {"height": 336, "width": 336},
+            "size": {"shortest_edge": 336},
+            "image_mean": [0.5, 0.5, 0.5],
+            "image_std": [0.5, 0.5, 0.5],
+        },
+        "processor_config.json": {
+            "processor_class": "LlavaProcessor",
+            "image_token": "<image>",
+            "patch_size": 14,
+            "num_additional_image_tokens": 1,
+            "vision_feature_select_strategy": "default",
+        },
+    },
+    "Qwen/Qwen2.5-VL-3B-Instruct": {
+        "preprocessor_config.json": {
+            "image_processor_type": "Qwen2VLImageProcessor",
+            "processor_class": "Qwen2_5_VLProcessor",
+            "size": {"shortest_edge": 3136, "longest_edge": 12845056},
+            "patch_size": 14,
+            "temporal_patch_size": 2,
+            "merge_size": 2,
+            "image_mean": [0.5, 0.5, 0.5],
+            "image_std": [0.5, 0.5, 0.5],
+        },
+    },
+}
 COMMIT = "0" * 40
 
 # For tests that make requests with structured output: they load a tokenizer and never read
 # what it says.
 TOKENIZER = {
     "version": "1.0",
-    "added_tokens": [],
+    "added_tokens": [
+        {"id": 32000, "content": "<image>", "special": True, "single_word": False,
+         "lstrip": False, "rstrip": False, "normalized": False},
+    ],
     "pre_tokenizer": {"type": "Whitespace"},
-    "model": {"type": "WordLevel", "vocab": {"<unk>": 0, "</s>": 2}, "unk_token": "<unk>"},
+    "model": {
+        "type": "WordLevel",
+        "vocab": {"<unk>": 0, "</s>": 2},
+        "unk_token": "<unk>",
+    },
 }
 TOKENIZER_CONFIG = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "</s>"}
 
@@ -93,11 +132,13 @@ def main() -> None:
         snapshot.mkdir(parents=True, exist_ok=True)
         (folder / "refs").mkdir(exist_ok=True)
         (folder / "refs" / "main").write_text(COMMIT)
-        for file, content in (
-            ("config.json", config),
-            ("tokenizer.json", TOKENIZER),
-            ("tokenizer_config.json", TOKENIZER_CONFIG),
-        ):
+        files = {
+            "config.json": config,
+            "tokenizer.json": TOKENIZER,
+            "tokenizer_config.json": TOKENIZER_CONFIG,
+            **PROCESSING.get(name, {}),
+        }
+        for file, content in files.items():
             (snapshot / file).write_text(json.dumps(content, indent=1))
 
 
