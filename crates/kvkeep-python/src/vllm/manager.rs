@@ -184,7 +184,9 @@ impl ManagerCore {
             _ => None,
         };
         // The step of a decoding request whose last block has room.
-        if cached.is_some() && required <= held && !full_sequence_must_fit {
+        let unconditional =
+            !full_sequence_must_fit && reserved_blocks == 0 && self.watermark_blocks == 0;
+        if cached.is_some() && required <= held && unconditional {
             self.cache(request, &id, table.as_ref(), cached, (total + num_new_tokens).min(tokens))?;
             return Ok(Some(self.empty.bind(py).clone()));
         }
