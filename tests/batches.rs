@@ -1,5 +1,7 @@
 //! `advance` against the single calls that it stands for, and against nonsense.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
 use kvkeep::{Advance, BatchError, BlockManager, Config, Error, Identity, SeqId, Step};
 use proptest::prelude::*;
 

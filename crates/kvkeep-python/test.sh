@@ -13,7 +13,7 @@ python3 -m venv "$work/venv"
 python="$work/venv/bin/python"
 "$python" -m pip install --quiet 'maturin>=1.9.4,<2'
 "$work/venv/bin/maturin" build --release --quiet --out "$work/wheels"
-"$python" -m pip install --quiet "$work"/wheels/*.whl hypothesis mypy pytest
+"$python" -m pip install --quiet "$(echo "$work"/wheels/*.whl)[test]"
 
 "$python" -m pytest -q -p no:cacheprovider tests
 "$python" -m mypy --strict --no-incremental tests benches

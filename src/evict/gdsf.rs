@@ -1,5 +1,4 @@
-//! GDSF: frequency times what it costs to compute the block again; and LFU-DA, where all cost
-//! the same.
+//! GDSF: frequency times what it costs to compute the block again.
 
 use super::uses::Uses;
 use super::{Access, CandidateHeap, EvictionPolicy, Inserted};
@@ -39,17 +38,6 @@ impl Default for Gdsf {
 }
 
 impl Gdsf {
-    /// LFU-DA, least frequently used with dynamic aging (Arlitt et al., *Evaluating content
-    /// management techniques for Web proxy caches*, 2000): all blocks cost the same.
-    ///
-    /// A use gives a block the value of its count plus that of the last victim, so that old
-    /// counts are outgrown. *Not for* pools that hold a small part of the working set: before
-    /// a second use it is LRU.
-    #[must_use]
-    pub fn lfu_da() -> Self {
-        Gdsf::with_attention_ratio(0.0)
-    }
-
     /// For blocks of so many tokens of a 32B model. 0 counts as 1.
     pub(super) fn for_block_size(tokens: usize) -> Self {
         Gdsf::with_attention_ratio(tokens.max(1) as f64 / EVEN_TOKENS)

@@ -20,6 +20,7 @@ mod history;
 mod hyperbolic;
 mod kind;
 mod lfu;
+mod lfu_da;
 mod lhd;
 mod lirs;
 mod lru;

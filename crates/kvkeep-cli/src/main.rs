@@ -1,5 +1,5 @@
 //! The `kvkeep` command: plan KV cache memory, simulate prefix caching, choose
-//! policies and sizes, look at traces.
+//! policies and sizes, look at traces, measure a server.
 //!
 //! One file per subcommand. Data goes to stdout, talk to stderr.
 
@@ -15,6 +15,7 @@ mod sweep;
 mod table;
 mod trace;
 mod trace_options;
+mod validate;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
@@ -43,6 +44,8 @@ enum Command {
     Sweep(Box<sweep::Args>),
     /// Look at traces, convert, sample and make them up
     Trace(Box<trace::Args>),
+    /// Measure what prefix caching gives on a running server
+    Validate(Box<validate::Args>),
     /// Print a shell completion script
     Completions {
         /// The shell to print for
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Command::Simulate(args) => simulate::run(*args),
         Command::Sweep(args) => sweep::run(&args),
         Command::Trace(args) => trace::run(*args),
+        Command::Validate(args) => validate::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "kvkeep", &mut script);

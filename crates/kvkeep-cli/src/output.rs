@@ -1,6 +1,8 @@
-//! Writing the answer to stdout, and the exit code of that.
+//! Writing the answer to stdout, and the exit code of that; and over what nothing is written.
 
+use std::fs;
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Writes an answer. Fails where it cannot be written, but not for a reader that has seen
@@ -15,4 +17,13 @@ pub(crate) fn print(answer: &[u8]) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether `output` is one of `inputs`: creating it would empty it first.
+pub(crate) fn is_one_of(output: &Path, inputs: &[PathBuf]) -> bool {
+    let is_same = |input: &PathBuf| match (fs::canonicalize(input), fs::canonicalize(output)) {
+        (Ok(input), Ok(output)) => input == output,
+        _ => false,
+    };
+    inputs.iter().any(is_same)
 }

@@ -338,6 +338,11 @@ fn a_sweep_that_fails_leaves_files_as_they_were() {
     assert!(stderr.contains("broken.jsonl:5"), "{stderr}");
     assert!(!new.exists());
     assert_eq!(fs::read_to_string(&old).expect("the file is there"), "kept");
+    for flag in ["--html", "--svg"] {
+        let stderr = failure(&[&path(&trace), flag, &path(&trace)]);
+        assert!(stderr.contains("write to another file"), "{stderr}");
+    }
+    assert!(fs::read_to_string(&trace).expect("the trace is there").starts_with(&lines));
 }
 
 /// LRU and OPT as an independent implementation has them, to its three digits.

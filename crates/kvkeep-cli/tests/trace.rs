@@ -313,6 +313,15 @@ fn malformed_lines_are_named_in_every_format() {
 }
 
 #[test]
+fn each_verb_has_examples_and_exit_codes() {
+    for verb in ["info", "convert", "sample", "generate"] {
+        let help = String::from_utf8(run(&["trace", verb, "--help"], b"")).expect("UTF-8");
+        let example = format!("    kvkeep trace {verb} ");
+        assert!(help.contains(&example) && help.contains("Exit codes: "), "{verb}: {help}");
+    }
+}
+
+#[test]
 fn flags_that_make_no_sense_are_named() {
     let trace = data("mooncake.jsonl");
     for (args, flag) in [

@@ -113,8 +113,8 @@ impl BlockManager {
     ///     commit: tokens to commit of the open steps, 0 where none is open.
     ///     reserve: tokens of the next steps, 0 to open none.
     ///     lookahead: slots for so many more.
-    ///     block_tables: C-contiguous int32, shape (at least n, columns), whose row i holds the block table of
-    ///         sequence i as of its last step. The entries that the next step adds are written.
+    ///     block_tables: C-contiguous int32, shape (at least n, columns), whose row i holds the
+    ///         block table of sequence i. The entries that its next step adds are written.
     ///
     /// `commit`, `reserve`, `lookahead` and `append_counts` are one number for all sequences, or
     /// an array of shape (n,).

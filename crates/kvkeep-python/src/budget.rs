@@ -136,11 +136,13 @@ impl From<Bytes> for PerRank<u64> {
 ///
 /// Args:
 ///     layout: what a block takes.
-///     kv_cache_memory_bytes: memory set aside for the KV cache; or
-///     gpu_memory: all memory of the GPU, of which the engine takes
-///     gpu_memory_utilization (above 0, at most 1), for
-///     weights, activations (their peak), other_reserved, and the KV cache.
-///     gpu_memory_free: what is free before the engine starts; all if not given.
+///     kv_cache_memory_bytes: memory set aside for the KV cache; or instead of it
+///     gpu_memory: all memory of the GPU,
+///     gpu_memory_free: what of it is free before the engine starts; all if not given,
+///     gpu_memory_utilization: part of the GPU that the engine may use, above 0 and at most 1,
+///     weights: of the model,
+///     activations: their peak; 0 if not given,
+///     other_reserved: CUDA context, graphs, buffers; 0 if not given.
 ///     max_model_len: longest request, in tokens; says how many of them fit at once.
 ///
 /// Returns:
@@ -148,7 +150,7 @@ impl From<Bytes> for PerRank<u64> {
 ///
 /// Raises:
 ///     PlanError: the memory contradicts itself, or does not do.
-///     ValueError: neither or both of kv_cache_memory_bytes and gpu_memory.
+///     ValueError: neither kv_cache_memory_bytes alone nor gpu_memory with weights.
 #[pyfunction]
 #[pyo3(signature = (
     layout, *, kv_cache_memory_bytes=None, gpu_memory=None, gpu_memory_free=None,
@@ -168,17 +170,18 @@ fn plan<'py>(
     max_model_len: Option<u64>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let or_none = |bytes: Option<Bytes>| bytes.map_or(PerRank::Same(0), PerRank::from);
-    let memory = match (kv_cache_memory_bytes, gpu_memory) {
-        (Some(bytes), None) => Memory::KvBytes(bytes.into()),
-        (None, Some(total)) => Memory::Gpu(GpuMemory {
+    let is_of_gpu = gpu_memory_free.is_some() || activations.is_some() || other_reserved.is_some();
+    let memory = match (kv_cache_memory_bytes, gpu_memory, weights) {
+        (Some(bytes), None, None) if !is_of_gpu => Memory::KvBytes(bytes.into()),
+        (None, Some(total), Some(weights)) => Memory::Gpu(GpuMemory {
             free_bytes: gpu_memory_free.map(PerRank::from),
-            weights_bytes: or_none(weights),
+            weights_bytes: weights.into(),
             activation_bytes: or_none(activations),
             other_reserved_bytes: or_none(other_reserved),
             ..GpuMemory::new(total.into(), gpu_memory_utilization)
         }),
         _ => {
-            let message = "pass kv_cache_memory_bytes, or gpu_memory with weights";
+            let message = "pass kv_cache_memory_bytes alone, or gpu_memory with weights";
             return Err(PyValueError::new_err(message));
         }
     };

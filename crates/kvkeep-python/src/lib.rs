@@ -2,7 +2,7 @@
 //!
 //! A binding and nothing else: each file turns Python values into the library's and back.
 //! What an engine can do, the library does. The names here are those of `kvkeep._kvkeep`,
-//! which the package `kvkeep` exports; `python/kvkeep/_kvkeep.pyi` documents them.
+//! which the package `kvkeep` exports; `python/kvkeep/_kvkeep.pyi` has their types.
 
 #![expect(
     clippy::needless_pass_by_value,

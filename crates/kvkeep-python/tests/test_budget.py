@@ -60,8 +60,15 @@ def test_what_does_not_fit() -> None:
         KvLayout(layers=1, kv_heads=1, head_size=1, dtype="float32")
     with pytest.raises(ValueError, match="pass kv_heads and head_size, or"):
         KvLayout(layers=1, kv_heads=1, dtype="fp8")
-    with pytest.raises(ValueError, match="pass kv_cache_memory_bytes, or"):
-        plan(qwen3())
+    gib = 1 << 30
+    for memory in (
+        {},
+        {"gpu_memory": 24 * gib},
+        {"kv_cache_memory_bytes": gib, "gpu_memory": 24 * gib, "weights": gib},
+        {"kv_cache_memory_bytes": gib, "activations": gib},
+    ):
+        with pytest.raises(ValueError, match="pass kv_cache_memory_bytes alone, or"):
+            plan(qwen3(), **memory)
     with pytest.raises(OverflowError):
         plan(qwen3(), kv_cache_memory_bytes=1 << 64)
 

@@ -124,6 +124,8 @@ def test_a_malformed_line_is_named(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_stops_a_simulation() -> None:
+    # What runs in the background starts with Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
         simulate(requests=50_000_000)

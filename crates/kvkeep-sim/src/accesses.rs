@@ -38,11 +38,10 @@ impl Rule {
         block_size: u32,
     ) -> (usize, u32) {
         match self {
-            Rule::Engine => (
-                // A trace may say less of a prompt than its length.
-                blocks.min((input_tokens / block_size) as usize),
-                input_tokens.saturating_sub(1) / block_size,
-            ),
+            Rule::Engine => {
+                let kept = (input_tokens / block_size).min(blocks as u32);
+                (kept as usize, kept.min(input_tokens.saturating_sub(1) / block_size))
+            }
             Rule::Blocks => (blocks, blocks as u32),
         }
     }

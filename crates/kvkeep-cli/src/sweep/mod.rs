@@ -133,7 +133,14 @@ fn answer(args: &Args) -> Result<String, Error> {
             Format::Json => json(&report),
         });
     }
-    [&args.html, &args.svg].into_iter().flatten().try_for_each(|path| try_to_write(path))?;
+    for path in [&args.html, &args.svg].into_iter().flatten() {
+        if output::is_one_of(path, &args.trace) {
+            let name = path.display();
+            let what = format!("{name}: is the trace that is read; write to another file");
+            return Err(Error::Input(what));
+        }
+        try_to_write(path)?;
+    }
     let report = sweep(args, trace, rule, &memory)?;
     if let Some(path) = &args.html {
         write(path, &html::page(&report))?;

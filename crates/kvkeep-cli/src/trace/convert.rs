@@ -1,10 +1,9 @@
 //! `kvkeep trace convert`, and the writing that `generate` and `sample` share.
 
 use super::{Failure, help};
-use crate::{progress::Progress, trace_options::TraceOptions};
+use crate::{output, progress::Progress, trace_options::TraceOptions};
 use kvkeep_sim::trace::{Output, Request, Source, Writer};
 use std::{
-    fs,
     num::NonZeroU32,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -42,17 +41,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 }
 
 impl OutputArgs {
-    /// Refuses to write to one of `inputs`: creating it would empty it first.
+    /// Refuses to write to one of `inputs`.
     pub(super) fn refuse_inputs(&self, inputs: &[PathBuf]) -> Result<(), Failure> {
-        let same = |input: &PathBuf| match (fs::canonicalize(input), fs::canonicalize(&self.output))
-        {
-            (Ok(input), Ok(output)) => input == output,
-            _ => false,
-        };
-        if inputs.iter().any(same) {
-            return Err(Failure::Overwrite(self.output.clone()));
+        match output::is_one_of(&self.output, inputs) {
+            true => Err(Failure::Overwrite(self.output.clone())),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// Writes all of `source`, with blocks of `block_size` tokens; its own size where that is

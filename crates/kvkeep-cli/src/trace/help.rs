@@ -88,6 +88,13 @@ and lmcache logs, which are put in order among the next 4,096 requests.
   azure     CSV: TIMESTAMP,ContextTokens,GeneratedTokens. Lengths only: nothing
             hits.
 
+info:
+  Streams, but keeps each different block for the reuse distances: about 25
+  bytes each, up to a half more while its table grows, and 8 bytes per request.
+  Of traces too large for that look at a sample, or estimate with `kvkeep sweep
+  --estimate-blocks`. convert, sample by session and the estimate keep memory
+  within some MB.
+
 convert:
   Writes the mooncake format. A larger block size has to be a multiple of the
   trace's; a smaller one is not possible, since nobody knows what is inside.

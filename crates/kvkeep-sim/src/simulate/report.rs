@@ -31,9 +31,9 @@ pub struct Report {
     pub rejected: u64,
     /// Of all requests, rejected ones included.
     pub prompt_tokens: u64,
-    /// Of these, those of rejected requests.
+    /// Prompt tokens of rejected requests.
     pub rejected_prompt_tokens: u64,
-    /// Of these, those that were found.
+    /// Prompt tokens that were found.
     pub cached_tokens: u64,
     /// `cached_tokens / prompt_tokens`; none where there is no request.
     pub hit_rate: Option<f64>,
@@ -55,7 +55,7 @@ pub struct Report {
     pub outputs_cut_short: u64,
     /// In the manager, without reading the workload.
     pub replay_seconds: f64,
-    /// By that time.
+    /// Requests by these seconds.
     pub requests_per_second: Option<f64>,
     /// From start to end.
     pub wall_seconds: f64,

@@ -57,8 +57,9 @@ impl fmt::Display for TraceError {
             Self::NoRequests { name } => write!(f, "{name}: the trace has no requests"),
             Self::UnknownFormat { name } => write!(
                 f,
-                "{name}: the format cannot be told from its beginning; name it with \
-                 --trace-format ({})",
+                "{name}: the format cannot be told from its beginning, which is no JSON object \
+                 with the fields of a request; `kvkeep trace --help` shows the formats, and \
+                 --trace-format names one ({})",
                 Format::ALL.map(Format::name).join(", ")
             ),
             Self::Unsuitable { name, why } => write!(f, "{name}: {why}"),

@@ -272,7 +272,9 @@ fn sessions(paths: &[&Path]) -> Result<Vec<PathBuf>, TraceError> {
             .map_err(|source| TraceError::Open { name: path.display().to_string(), source })?;
         let mut files: Vec<_> = entries.into_iter().filter(|file| is_session(file)).collect();
         if files.is_empty() {
-            return Err(unsuitable(path, "no session (*.json) in this folder"));
+            let why = "a folder is read as agent sessions, and there is no session (*.json) in \
+                       this one; name a file";
+            return Err(unsuitable(path, why));
         }
         files.sort();
         sessions.append(&mut files);
