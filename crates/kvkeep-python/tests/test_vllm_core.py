@@ -133,7 +133,7 @@ def test_random_calls_under_every_policy() -> None:
                 continue
             start = rng.randrange(8)
             hashes = [bytes([start, at]) for at in range(5)]
-            hit = []
+            hit: list[PoolBlock] = []
             while len(hit) < 5 and (found := pool.get_cached_block(hashes[len(hit)], [0])):
                 hit += found
             pool.touch(hit)
