@@ -47,6 +47,18 @@ impl PoolBlock {
         pool.key(self.id).map(|(key, _)| PyBytes::new(py, key.as_bytes()))
     }
 
+    /// The same, under the name of vLLM's field, which can be set.
+    #[getter(_block_hash)]
+    fn hash_field<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        self.block_hash(py)
+    }
+
+    #[setter(_block_hash)]
+    fn set_hash_field(&self, block_hash: Option<&[u8]>) -> PyResult<()> {
+        self.reset_hash()?;
+        block_hash.map_or(Ok(()), |hash| self.set_block_hash(hash, None))
+    }
+
     /// Tokens from the start of a prompt that `block_hash` stands for.
     #[getter]
     fn block_hash_num_tokens(&self) -> Option<u32> {
