@@ -126,6 +126,13 @@ impl Identity {
         *self == Self::default()
     }
 
+    /// The extra keys of the block that holds `tokens` of a prompt, framed into `buffer`: for
+    /// those who call a [`BlockHasher`](crate::hash::BlockHasher) themselves.
+    pub fn extra_keys<'a>(&self, tokens: Range<usize>, buffer: &'a mut Vec<u8>) -> ExtraKeys<'a> {
+        self.write_keys(tokens, buffer);
+        ExtraKeys(buffer)
+    }
+
     pub(crate) fn media_ranges(&self) -> impl Iterator<Item = &Range<usize>> {
         self.media.iter().map(|(range, _)| range)
     }
@@ -218,7 +225,7 @@ impl ExtraKey<'_> {
     /// Appends the framed form: tag, payload length (`u32` LE), payload. The payload of
     /// a media item is its offset (`i64` LE) and identifier; that of an adapter or a custom
     /// key the length of its name (`u32` LE), name, then source or value.
-    fn write(self, out: &mut Vec<u8>) {
+    pub(crate) fn write(self, out: &mut Vec<u8>) {
         fn frame(out: &mut Vec<u8>, tag: u8, parts: &[&[u8]]) {
             let bytes: usize = parts.iter().map(|part| part.len()).sum();
             out.push(tag);

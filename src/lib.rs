@@ -10,6 +10,7 @@
 //! * [`budget`]: from GPU memory and a model's KV layout to a number of blocks, with the
 //!   derivation; and where in memory each page is.
 //! * [`hash`]: how blocks are named.
+//! * [`hashed`]: a bare pool of blocks, for engines that hash and keep block tables themselves.
 //!
 //! # Embedding
 //!
@@ -75,6 +76,7 @@ pub mod evict;
 mod extras;
 mod ghost;
 pub mod hash;
+pub mod hashed;
 mod identity;
 mod ids;
 mod manager;

@@ -4,6 +4,7 @@
 //! after the first. Open addressing with linear probing over 8-byte entries (32 hash
 //! bits, 32 id bits); deletion shifts back, so there are no tombstones and a table under
 //! churn never degrades. Callers compare the content behind an id; the table does not.
+//! Entries of one hash stay in order of insertion.
 
 use crate::ids::NONE;
 
@@ -73,7 +74,10 @@ impl Table {
     #[cold]
     fn grow(&mut self) {
         let doubled = vec![EMPTY; self.entries.len() * 2];
-        let old = std::mem::replace(&mut self.entries, doubled);
+        let mut old = std::mem::replace(&mut self.entries, doubled);
+        // Start between two runs, so that a run which wraps around the end stays in order.
+        let gap = old.iter().position(|&entry| entry == EMPTY).unwrap_or(0);
+        old.rotate_left(gap);
         for entry in old.into_iter().filter(|&entry| entry != EMPTY) {
             self.place(entry);
         }
@@ -118,6 +122,34 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
+
+    /// Whatever comes and goes, and where the table wraps or grows: first come, first found.
+    #[test]
+    fn one_hash_keeps_the_order_of_insertion() {
+        for hash in [0, 1, 61, u32::MAX] {
+            let mut table = Table::new();
+            // Neighbours that push the entries of `hash` around.
+            (0..20).for_each(|id| table.insert(hash.wrapping_sub(3), 1000 + id));
+            let mut order: Vec<u32> = (0..200).collect();
+            for (at, &id) in order.iter().enumerate() {
+                table.insert(hash, id);
+                if at < 20 {
+                    table.remove(hash.wrapping_sub(3), 1000 + at as u32);
+                }
+            }
+            for gone in [0, 100, 7, 199] {
+                table.remove(hash, gone);
+                order.retain(|&id| id != gone);
+            }
+            table.insert(hash, 7);
+            order.push(7);
+            while !order.is_empty() {
+                let first = table.find(hash, |_| true);
+                assert_eq!(first, Some(order.remove(0)));
+                first.into_iter().for_each(|id| table.remove(hash, id));
+            }
+        }
+    }
 
     proptest! {
         /// Few distinct hashes, also some that wrap around the end of the table.

@@ -74,7 +74,7 @@ impl<P: EvictionPolicy> Guard<P> {
         }
     }
 
-    fn offer(&mut self, id: u32) {
+    pub(crate) fn offer(&mut self, id: u32) {
         if let Some(stamp) = self.offered.get_mut(id as usize) {
             debug_assert!(*stamp != self.epoch, "a candidate is offered again");
             *stamp = self.epoch;

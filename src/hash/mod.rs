@@ -3,11 +3,15 @@
 mod chain;
 #[cfg(feature = "sha256")]
 mod vllm;
+#[cfg(feature = "sha256")]
+mod vllm_pickle;
 mod xxh3;
 
 pub use chain::block_hashes;
 #[cfg(feature = "sha256")]
 pub use vllm::VllmSha256Cbor;
+#[cfg(feature = "sha256")]
+pub use vllm_pickle::VllmSha256;
 pub use xxh3::Xxh3;
 
 use crate::ExtraKeys;

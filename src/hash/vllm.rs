@@ -18,7 +18,7 @@ pub struct VllmSha256Cbor {
 }
 
 /// What vLLM hashes into `NONE_HASH` where `PYTHONHASHSEED` is not set.
-const DEFAULT_SEED: &str = "vllm-none-hash";
+pub(super) const DEFAULT_SEED: &str = "vllm-none-hash";
 
 impl Default for VllmSha256Cbor {
     fn default() -> Self {

@@ -12,7 +12,7 @@ use std::fmt;
 
 /// An invariant that does not hold: a bug in this crate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvariantError(String);
+pub struct InvariantError(pub(crate) String);
 
 impl fmt::Display for InvariantError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

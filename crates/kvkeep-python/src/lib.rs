@@ -22,6 +22,7 @@ mod outcome;
 mod pages;
 mod simulate;
 mod tables;
+mod vllm;
 
 use pyo3::prelude::*;
 
@@ -33,5 +34,6 @@ fn _kvkeep(module: &Bound<'_, PyModule>) -> PyResult<()> {
     budget::register(module)?;
     pages::register(module)?;
     simulate::register(module)?;
+    vllm::register(module)?;
     Ok(())
 }

@@ -1,0 +1,63 @@
+"""What vLLM calls at start: decides how much of kvkeep goes in, and puts it there.
+
+vLLM loads the entry points of `vllm.general_plugins` in every process before it makes a
+scheduler, and looks its classes up by module name when it does. So a replacement is one
+assignment to a module's attribute, and what is not replaced is vLLM's own.
+"""
+
+import importlib
+import logging
+import re
+
+from kvkeep.vllm import settings
+
+VERSIONS = ((0, 32), (0, 33))
+"""Versions of vLLM (major and minor) whose surface this was written and tested for."""
+
+logger = logging.getLogger("vllm.kvkeep")
+
+
+def register() -> None:
+    """Entry point. Called in each process, maybe more than once."""
+    level = settings.level()
+    if level == 0:
+        return
+    # Before anything is touched: a name that does not exist should stop the start.
+    policy = settings.policy()
+    import vllm
+
+    found = re.match(r"(\d+)\.(\d+)\.", vllm.__version__)
+    if found is None or tuple(map(int, found.groups())) not in VERSIONS:
+        known = ", ".join(f"{major}.{minor}" for major, minor in VERSIONS)
+        logger.warning(
+            "kvkeep: off. This is vLLM %s and kvkeep knows %s; vLLM stays as it is.",
+            vllm.__version__,
+            known,
+        )
+        return
+    try:
+        install(level, policy)
+    except (ImportError, AttributeError) as error:
+        logger.warning("kvkeep: off. vLLM stays as it is, since %s.", error)
+
+
+def install(level: int, policy: str) -> None:
+    """Puts the replacements of `level` in: all of them or, on an error, none."""
+    from kvkeep.vllm.hashing import get_request_block_hasher
+    from kvkeep.vllm.pool import BlockPool
+
+    replacements = [
+        ("vllm.v1.core.kv_cache_coordinator", "BlockPool", BlockPool),
+        ("vllm.v1.engine.core", "get_request_block_hasher", get_request_block_hasher),
+    ]
+    if level >= 2:
+        from kvkeep.vllm.manager import KVCacheManager
+
+        replacements.append(("vllm.v1.core.sched.scheduler", "KVCacheManager", KVCacheManager))
+    modules = [importlib.import_module(module) for module, _, _ in replacements]
+    for module, (_, name, _) in zip(modules, replacements, strict=True):
+        getattr(module, name)
+    for module, (_, name, replacement) in zip(modules, replacements, strict=True):
+        setattr(module, name, replacement)
+    what = "block pool, manager" if level >= 2 else "block pool"
+    logger.info("kvkeep: %s and block hashes are on, eviction policy %s.", what, policy)

@@ -1,0 +1,149 @@
+"""Runs vLLM's own tests, unmodified, against vLLM and against kvkeep, and compares.
+
+    tests.py FOLDER [--version 0.32.0] [--level 0] [--level 1] [--level 2] [--only NAME]
+
+FOLDER is what setup.sh made. Level 0 is vLLM as it is. Writes results/tests-VERSION.json
+beside this file (every test that did not pass, by level, and the counts) and prints a table.
+Ends with 1 if a test that passes at level 0 does not at another.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+FILES = [
+    "tests/v1/core/test_prefix_caching.py",
+    "tests/v1/core/prefix_cache",
+    "tests/v1/core/test_kv_cache_utils.py",
+    "tests/v1/core/test_single_type_kv_cache_manager.py",
+    "tests/v1/core/test_scheduler.py",
+    "tests/v1/core/test_async_scheduler.py",
+    "tests/v1/core/test_priority_scheduler_random.py",
+    "tests/v1/core/test_deferred_block_free.py",
+    "tests/v1/core/test_kv_cache_metrics.py",
+    "tests/v1/core/test_prefix_replay.py",
+    "tests/v1/core/test_swa_inflight_window_free.py",
+    "tests/v1/core/test_mamba_align_chunk_split.py",
+    "tests/distributed/test_kv_cache_events.py",
+    "tests/distributed/test_events.py",
+    "tests/v1/simple_kv_offload/test_kv_events.py",
+    "tests/v1/simple_kv_offload/test_scheduler.py",
+]
+
+
+def environment(folder: Path, version: str, level: int) -> dict[str, str]:
+    """Variables under which a process runs this version with this level of kvkeep."""
+    source = folder / f"vllm-{version}"
+    paths = [HERE]
+    if version == "0.32.0":
+        # The wheel is installed; of the sources only the tests may be seen.
+        tests = folder / f"tests-{version}"
+        tests.mkdir(exist_ok=True)
+        if not (tests / "tests").exists():
+            (tests / "tests").symlink_to(source / "tests")
+        paths.append(tests)
+    else:
+        paths += [source, folder / f"shim-{version}"]
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join(map(str, paths)),
+        "KVKEEP_VLLM": str(level),
+        "HF_HOME": str(folder / "hf"),
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_TARGET_DEVICE": "cpu",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def run(folder: Path, version: str, level: int, file: str) -> dict[str, str]:
+    """Outcome of each test of a file."""
+    tests = folder / (f"tests-{version}" if version == "0.32.0" else f"vllm-{version}")
+    report = folder / f"report-{os.getpid()}.xml"
+    report.unlink(missing_ok=True)
+    env = environment(folder, version, level)
+    if not (tests / file).exists():
+        return {}
+    # The suite's own conftest loads models; the one beside the event tests has sockets only.
+    conftest = "--confcutdir=tests/distributed" if "distributed" in file else "--noconftest"
+    command = [folder / "venv/bin/python", "-m", "pytest", file, conftest, "-q"]
+    command += ["-p", "under_test", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, f"--junitxml={report}"],
+        cwd=tests, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )
+    if not report.exists():
+        print(done.stdout[-3000:], file=sys.stderr)
+        return {f"{file}::(did not run)": "error"}
+    outcomes = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        kinds = {child.tag for child in case} & {"failure", "error", "skipped"}
+        name = f"{case.get('classname')}::{case.get('name')}"
+        outcomes[name] = min(kinds, default="passed")
+        if kinds & {"failure", "error"}:
+            (folder / "failures").mkdir(exist_ok=True)
+            with (folder / "failures" / f"{version}-{level}.txt").open("a") as log:
+                text = "".join(child.text or "" for child in case)
+                log.write(f"=== {name}\n{text[-4000:]}\n")
+    report.unlink()
+    return outcomes
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--version", action="append", choices=["0.32.0", "0.33.0"])
+    parser.add_argument("--level", action="append", type=int, choices=[0, 1, 2])
+    parser.add_argument("--only", help="files whose path contains this")
+    options = parser.parse_args()
+    folder, worse = options.folder.resolve(), 0
+    for version in options.version or ["0.32.0", "0.33.0"]:
+        saved = HERE / "results" / f"tests-{version}.json"
+        saved.parent.mkdir(exist_ok=True)
+        for level in options.level or [0, 1, 2]:
+            (folder / "failures" / f"{version}-{level}.txt").unlink(missing_ok=True)
+            for file in FILES:
+                if options.only and options.only not in file:
+                    continue
+                outcomes = run(folder, version, level, file)
+                if not outcomes:
+                    continue
+                counts = {kind: list(outcomes.values()).count(kind) for kind in
+                          ("passed", "failure", "error", "skipped")}
+                others = {name: kind for name, kind in sorted(outcomes.items())
+                          if kind in ("failure", "error")}
+                # Read again: other levels may be running beside this one.
+                results = json.loads(saved.read_text()) if saved.exists() else {}
+                results.setdefault(file, {})[str(level)] = counts | {"not_passed": others}
+                saved.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+                print(version, level, file, counts, flush=True)
+        worse += table(version, json.loads(saved.read_text()))
+    return int(worse > 0)
+
+
+def table(version: str, results: dict) -> int:
+    """Prints passed / not passed by level; returns how many tests kvkeep makes fail."""
+    print(f"\n| vLLM {version}: passed / failed | stock | level 1 | level 2 |\n|---|---|---|---|")
+    worse = []
+    for file in [file for file in FILES if file in results]:
+        row = []
+        for level in ("0", "1", "2"):
+            found = results[file].get(level)
+            bad = found and found["failure"] + found["error"]
+            row.append(f"{found['passed']} / {bad}" if found else "-")
+            if found and level != "0":
+                stock = results[file].get("0", {}).get("not_passed", {})
+                worse += [(level, name) for name in found["not_passed"] if name not in stock]
+        print(f"| {file.removeprefix('tests/')} | {' | '.join(row)} |")
+    for level, name in worse:
+        print(f"fails at level {level} only: {name}")
+    return len(worse)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
