@@ -117,7 +117,7 @@ TOKENIZER = {
     "pre_tokenizer": {"type": "Whitespace"},
     "model": {
         "type": "WordLevel",
-        "vocab": {"<unk>": 0, "</s>": 2},
+        "vocab": {"<unk>": 0, "</s>": 2, "<image>": 32000},
         "unk_token": "<unk>",
     },
 }
