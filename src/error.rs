@@ -35,6 +35,8 @@ pub enum Error {
     StepOpen(SeqId),
     /// There is no open step to commit or revert.
     NoStep(SeqId),
+    /// The sequence is in a batch twice.
+    TwiceInBatch(SeqId),
     /// The sequence has committed a step, or is a fork, so its admission stands.
     Started(SeqId),
     /// A step of no tokens.
@@ -111,6 +113,9 @@ impl fmt::Display for Error {
                 write!(f, "sequence {seq} has an open step; commit or revert it first")
             }
             Error::NoStep(seq) => write!(f, "sequence {seq} has no open step; reserve first"),
+            Error::TwiceInBatch(seq) => {
+                write!(f, "sequence {seq} is in the batch twice; advance it once")
+            }
             Error::Started(seq) => write!(
                 f,
                 "sequence {seq} has committed a step or is a fork; free or preempt it instead"

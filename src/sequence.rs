@@ -74,6 +74,8 @@ pub(crate) struct Sequence<D> {
     pub(crate) private: bool,
     /// Since a fork: the last block may be partial and shared.
     pub(crate) forked: bool,
+    /// Seen already while a batch is checked; never set otherwise.
+    pub(crate) in_batch: bool,
     /// Blocks whose tokens are all computed; commit has dealt with them.
     pub(crate) full_blocks: usize,
     /// Computed tokens of the block after those.
@@ -111,6 +113,7 @@ impl<D: Copy> Sequence<D> {
             live: false,
             private: false,
             forked: false,
+            in_batch: false,
             full_blocks: 0,
             tail_tokens: 0,
             reserved_tokens: 0,

@@ -71,8 +71,8 @@ pub enum PlanError {
         requested_bytes: u64,
         /// What is free.
         free_bytes: u64,
-        /// Memory of the GPU.
-        total_bytes: u64,
+        /// The utilization that asks for what is free, if that leaves room for the KV cache.
+        utilization: Option<f64>,
     },
     /// Weights, activations and the rest leave nothing for the KV cache.
     NoRoom {
@@ -84,6 +84,8 @@ pub enum PlanError {
         taken_bytes: u64,
         /// What is missing for one block.
         short_by_bytes: u64,
+        /// The utilization that leaves one block, if there is any.
+        utilization: Option<f64>,
     },
     /// There is KV cache memory, but less than one block.
     NotOneBlock {
@@ -146,25 +148,41 @@ impl fmt::Display for PlanError {
                 Bytes(total_bytes)
             ),
             Self::ZeroModelLen => f.write_str("max_model_len is 0; it must be at least 1"),
-            Self::NotFreeAtStart { rank, requested_bytes, free_bytes, total_bytes } => write!(
-                f,
-                "GPU {rank} has {} free, less than the {} that gpu_memory_utilization asks for; \
-                 lower gpu_memory_utilization to {:.3} or stop what else runs there (short by {})",
-                Bytes(free_bytes),
-                Bytes(requested_bytes),
-                (free_bytes as f64 / total_bytes as f64 * 1000.0).floor() / 1000.0,
-                Bytes(requested_bytes - free_bytes)
-            ),
-            Self::NoRoom { rank, requested_bytes, taken_bytes, short_by_bytes } => write!(
-                f,
-                "no room for KV cache on GPU {rank}: weights, activations and other reserved \
-                 memory take {} of the {} that gpu_memory_utilization allows; raise \
-                 gpu_memory_utilization, lower the activations (a smaller batch), quantize the \
-                 weights or use more GPUs (short by {} for one block)",
-                Bytes(taken_bytes),
-                Bytes(requested_bytes),
-                Bytes(short_by_bytes)
-            ),
+            Self::NotFreeAtStart { rank, requested_bytes, free_bytes, utilization } => {
+                write!(
+                    f,
+                    "GPU {rank} has {} free, less than the {} that gpu_memory_utilization asks \
+                     for; ",
+                    Bytes(free_bytes),
+                    Bytes(requested_bytes),
+                )?;
+                if let Some(utilization) = utilization {
+                    write!(f, "lower gpu_memory_utilization to {utilization:.3} or ")?;
+                }
+                let short_by = Bytes(requested_bytes - free_bytes);
+                write!(f, "stop what else runs there (short by {short_by})")
+            }
+            Self::NoRoom { rank, requested_bytes, taken_bytes, short_by_bytes, utilization } => {
+                write!(
+                    f,
+                    "no room for KV cache on GPU {rank}: weights, activations and other reserved \
+                     memory take {} of the {} that gpu_memory_utilization allows; ",
+                    Bytes(taken_bytes),
+                    Bytes(requested_bytes),
+                )?;
+                match utilization {
+                    Some(utilization) => {
+                        write!(f, "raise gpu_memory_utilization to at least {utilization:.3}, ")?;
+                    }
+                    None => f.write_str("no gpu_memory_utilization makes room: ")?,
+                }
+                write!(
+                    f,
+                    "quantize the weights, lower the activations (a smaller batch) or use more \
+                     GPUs (short by {} for one block)",
+                    Bytes(short_by_bytes)
+                )
+            }
             Self::NotOneBlock { rank, kv_bytes, bytes_per_block } => write!(
                 f,
                 "{} of KV cache memory on GPU {rank} do not hold one block of {}; give it more \

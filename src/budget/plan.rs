@@ -250,23 +250,26 @@ pub(super) fn requested_bytes(gpu: &GpuMemory, rank: u32) -> u64 {
 fn left_for_kv(gpu: &GpuMemory, rank: u32, bytes_per_block: u64) -> Result<u64, PlanError> {
     let total_bytes = at(&gpu.total_bytes, rank);
     let requested_bytes = requested_bytes(gpu, rank);
-    if let Some(free) = &gpu.free_bytes {
-        let free_bytes = at(free, rank);
-        if free_bytes > total_bytes {
-            return Err(PlanError::MoreFreeThanTotal { rank, free_bytes, total_bytes });
-        }
-        if requested_bytes > free_bytes {
-            return Err(PlanError::NotFreeAtStart {
-                rank,
-                requested_bytes,
-                free_bytes,
-                total_bytes,
-            });
-        }
+    let free_bytes = gpu.free_bytes.as_ref().map_or(total_bytes, |free| at(free, rank));
+    if free_bytes > total_bytes {
+        return Err(PlanError::MoreFreeThanTotal { rank, free_bytes, total_bytes });
     }
     let taken_bytes = at(&gpu.weights_bytes, rank)
         .saturating_add(at(&gpu.activation_bytes, rank))
         .saturating_add(at(&gpu.other_reserved_bytes, rank));
+    let needed_bytes = taken_bytes.saturating_add(bytes_per_block);
+    // A utilization to advise, to three digits: one that asks for enough and not for too much.
+    let advice = |thousandths: f64| {
+        let bytes = total_bytes as f64 * (thousandths / 1000.0);
+        let is_good = bytes >= needed_bytes as f64 && bytes <= free_bytes as f64;
+        is_good.then_some(thousandths / 1000.0)
+    };
+    let thousandths = |bytes: u64| bytes as f64 / total_bytes as f64 * 1000.0;
+    // Where everything but the cache is larger than the GPU, what is free does not matter.
+    if requested_bytes > free_bytes && needed_bytes <= total_bytes {
+        let utilization = advice(thousandths(free_bytes).floor());
+        return Err(PlanError::NotFreeAtStart { rank, requested_bytes, free_bytes, utilization });
+    }
     match requested_bytes.checked_sub(taken_bytes) {
         Some(kv_bytes) if kv_bytes > 0 => Ok(kv_bytes),
         _ => Err(PlanError::NoRoom {
@@ -274,6 +277,7 @@ fn left_for_kv(gpu: &GpuMemory, rank: u32, bytes_per_block: u64) -> Result<u64, 
             requested_bytes,
             taken_bytes,
             short_by_bytes: (taken_bytes - requested_bytes).saturating_add(bytes_per_block),
+            utilization: advice(thousandths(needed_bytes).ceil()),
         }),
     }
 }

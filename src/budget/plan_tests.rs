@@ -119,10 +119,33 @@ fn no_room_says_what_is_missing() {
         matches!(error, PlanError::NoRoom { rank: 0, short_by_bytes, .. } if short_by_bytes == short),
         "{error:?}"
     );
+    // (23 GiB + 1 MiB) / 24 GiB is 0.95838.
+    assert!(error.to_string().contains("raise gpu_memory_utilization to at least 0.959,"));
     // Given exactly what it is short by, one block fits.
     let enough = GpuMemory { weights_bytes: PerRank::Same((23 << 30) - short), ..memory };
     let budget = plan(&layout(KvDtype::Fp8E4m3, 2, 1), &Memory::Gpu(enough), None).expect("one");
     assert_eq!(budget.num_blocks, 1);
+}
+
+#[test]
+fn a_utilization_that_would_not_help_is_not_advised() {
+    let message = |weights: u64, free: u64| {
+        let memory = GpuMemory {
+            weights_bytes: PerRank::Same(weights << 30),
+            free_bytes: Some(PerRank::Same(free << 30)),
+            ..gpu(24 << 30, 0.9)
+        };
+        let error = plan(&layout(KvDtype::Fp8E4m3, 2, 1), &Memory::Gpu(memory), None);
+        error.expect_err("nothing fits").to_string()
+    };
+    for (weights, free) in [(24, 24), (100, 24), (100, 2), (23, 22)] {
+        let message = message(weights, free);
+        assert!(!message.contains("utilization to"), "{message}");
+    }
+    assert!(message(100, 2).contains("no gpu_memory_utilization makes room: quantize"));
+    // 21.6 GiB are asked for: more than are free, and 20 GiB of weights need more than 18.
+    assert!(message(20, 18).contains("asks for; stop what else runs there"));
+    assert!(message(15, 18).contains("lower gpu_memory_utilization to 0.750 or stop"));
 }
 
 #[test]

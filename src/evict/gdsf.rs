@@ -1,4 +1,5 @@
-//! GDSF: frequency times what it costs to compute the block again.
+//! GDSF: frequency times what it costs to compute the block again; and LFU-DA, where all cost
+//! the same.
 
 use super::uses::Uses;
 use super::{Access, CandidateHeap, EvictionPolicy, Inserted};
@@ -20,7 +21,7 @@ const BLOCK_SIZE: usize = 16;
 /// prefix. LRU among equals.
 ///
 /// *Cost*: O(log n); 56 bytes per block. *Not for* raising the hit rate: it weighs hits by
-/// what they save. With contexts far below 1 / ratio blocks it is LFU-DA.
+/// what they save. With contexts far below 1 / ratio blocks it is [LFU-DA](Gdsf::lfu_da).
 #[derive(Clone, Debug)]
 pub struct Gdsf {
     attention_ratio: f64,
@@ -38,6 +39,17 @@ impl Default for Gdsf {
 }
 
 impl Gdsf {
+    /// LFU-DA, least frequently used with dynamic aging (Arlitt et al., *Evaluating content
+    /// management techniques for Web proxy caches*, 2000): all blocks cost the same.
+    ///
+    /// A use gives a block the value of its count plus that of the last victim, so that old
+    /// counts are outgrown. *Not for* pools that hold a small part of the working set: before
+    /// a second use it is LRU.
+    #[must_use]
+    pub fn lfu_da() -> Self {
+        Gdsf::with_attention_ratio(0.0)
+    }
+
     /// For blocks of so many tokens of a 32B model. 0 counts as 1.
     pub(super) fn for_block_size(tokens: usize) -> Self {
         Gdsf::with_attention_ratio(tokens.max(1) as f64 / EVEN_TOKENS)
@@ -98,6 +110,7 @@ impl EvictionPolicy for Gdsf {
 
     fn victim(&mut self) -> Option<BlockId> {
         let (value, _) = self.candidates.first_key()?;
+        // A parent can be worth less than the victim that uncovered it.
         self.clock = self.clock.max(value);
         self.candidates.first()
     }
@@ -128,8 +141,8 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_ages_what_is_not_used() {
-        let mut script = Script::new(Gdsf::with_attention_ratio(0.0), 8);
+    fn old_counts_are_outgrown() {
+        let mut script = Script::new(Gdsf::lfu_da(), 8);
         (0..3).for_each(|_| script.request(&[0])); // 3 units
         script.request(&[1]);
         script.request(&[1]); // 2 units

@@ -2,8 +2,8 @@
 
 use super::{
     Adaptive, AdaptiveReplacement, Clock, EvictionPolicy, Fifo, FlopAware, Gdsf, Hyperbolic, Lfu,
-    LfuDa, Lhd, Lirs, Lru, LruK, Mq, Priority, Random, S3Fifo, Sieve, Slru, TailLru, TwoQ,
-    WTinyLfu, WorkloadAware,
+    Lhd, Lirs, Lru, LruK, Mq, Priority, Random, S3Fifo, Sieve, Slru, TailLru, TwoQ, WTinyLfu,
+    WorkloadAware,
 };
 use std::fmt;
 use std::str::FromStr;
@@ -28,7 +28,7 @@ pub enum Kind {
     Fifo,
     /// [`Lfu`]
     Lfu,
-    /// [`LfuDa`]
+    /// [`Gdsf::lfu_da`]
     LfuDa,
     /// [`Clock`]
     Clock,
@@ -136,7 +136,7 @@ impl Kind {
             Kind::Lru => Box::new(Lru),
             Kind::Fifo => Box::new(Fifo::default()),
             Kind::Lfu => Box::new(Lfu::default()),
-            Kind::LfuDa => Box::new(LfuDa::default()),
+            Kind::LfuDa => Box::new(Gdsf::lfu_da()),
             Kind::Clock => Box::new(Clock::default()),
             Kind::Sieve => Box::new(Sieve::default()),
             Kind::Slru => Box::new(Slru::default()),

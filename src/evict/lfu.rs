@@ -8,7 +8,7 @@ use crate::BlockId;
 ///
 /// *Cost*: O(log n); 48 bytes per block. *Not for* traffic that changes: what was popular
 /// once stays until its count is beaten, and blocks of new conversations go before their
-/// second turn. [`LfuDa`](super::LfuDa) forgets.
+/// second turn. [LFU-DA](super::Gdsf::lfu_da) forgets.
 #[derive(Clone, Debug, Default)]
 pub struct Lfu {
     uses: Uses,

@@ -1,9 +1,11 @@
 //! Block hashes: the chained name of a block's content.
 
+mod chain;
 #[cfg(feature = "sha256")]
 mod vllm;
 mod xxh3;
 
+pub use chain::block_hashes;
 #[cfg(feature = "sha256")]
 pub use vllm::VllmSha256Cbor;
 pub use xxh3::Xxh3;

@@ -5,13 +5,16 @@
 //! they work on are in the crate's other files.
 
 mod admit;
+mod batch;
 mod cache;
+mod check;
 mod release;
 mod step;
 mod take;
 mod validate;
 
 pub use admit::Admission;
+pub use batch::{Advance, Advanced, BatchError};
 pub use cache::BlockState;
 pub use step::{BlockCopy, Commit, Step};
 pub use validate::InvariantError;

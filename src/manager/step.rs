@@ -106,17 +106,8 @@ impl<H: BlockHasher, P: EvictionPolicy> BlockManager<H, P> {
     ) -> Result<Step, Error> {
         let block_size = self.config.block_size;
         let seq = self.sequences.get_mut(id)?;
-        if seq.in_step() {
-            return Err(Error::StepOpen(id));
-        }
-        if tokens == 0 {
-            return Err(Error::ZeroTokens);
-        }
+        seq.check_reserve(id, tokens, (0, 0), block_size)?;
         let first_token = seq.tokens_computed(block_size);
-        if tokens > seq.tokens_waiting() {
-            let needed = first_token.saturating_add(tokens);
-            return Err(Error::UnknownTokens { needed, known: seq.tokens_known(block_size) });
-        }
         let tail_tokens = seq.tail_tokens;
         let shared = seq
             .blocks
@@ -188,20 +179,7 @@ impl<H: BlockHasher, P: EvictionPolicy> BlockManager<H, P> {
     fn close_step(&mut self, id: SeqId, tokens: usize) -> Result<Commit, Error> {
         let block_size = self.config.block_size;
         let seq = self.sequences.get_mut(id)?;
-        if !seq.in_step() {
-            return Err(Error::NoStep(id));
-        }
-        if tokens == 0 {
-            return Err(Error::ZeroTokens);
-        }
-        let reserved = seq.reserved_tokens;
-        if tokens > reserved {
-            return Err(Error::CommitTooLong { asked: tokens, reserved });
-        }
-        if tokens > seq.tokens_waiting() {
-            let needed = seq.tokens_computed(block_size) + tokens;
-            return Err(Error::UnknownTokens { needed, known: seq.tokens_known(block_size) });
-        }
+        seq.check_commit(id, tokens, 0, block_size)?;
         seq.tail_tokens += tokens;
         seq.reserved_tokens = 0;
         self.stats.committed_tokens += tokens as u64;

@@ -1,9 +1,10 @@
 //! What can go wrong in a subcommand, and its exit code.
 
 use kvkeep::budget::{LayoutError, PlanError};
-use kvkeep_sim::ReplayError;
-use std::fmt;
+use kvkeep_sim::{ReplayError, trace::TraceError};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::{fmt, io};
 
 /// A failed subcommand.
 #[derive(Debug)]
@@ -16,13 +17,22 @@ pub(crate) enum Error {
     Plan(PlanError),
     /// A cache cannot be simulated.
     Replay(ReplayError),
+    /// A file cannot be written.
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
 }
 
 impl Error {
-    /// 1: sound input, but it does not fit. 2: the input has to change.
+    /// 1: sound input, but it does not fit, or the answer has no place to go. 2: the input has to
+    /// change.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Plan(error) if !error.is_bad_input() => ExitCode::from(1),
+            Self::Write { .. } => ExitCode::from(1),
             _ => ExitCode::from(2),
         }
     }
@@ -35,6 +45,9 @@ impl fmt::Display for Error {
             Self::Layout(error) => error.fmt(f),
             Self::Plan(error) => error.fmt(f),
             Self::Replay(error) => error.fmt(f),
+            Self::Write { path, source } => {
+                write!(f, "{}: cannot be written: {source}", path.display())
+            }
         }
     }
 }
@@ -50,5 +63,11 @@ impl From<LayoutError> for Error {
 impl From<PlanError> for Error {
     fn from(error: PlanError) -> Self {
         Self::Plan(error)
+    }
+}
+
+impl From<TraceError> for Error {
+    fn from(error: TraceError) -> Self {
+        Self::Input(error.to_string())
     }
 }

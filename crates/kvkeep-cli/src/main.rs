@@ -4,8 +4,6 @@
 //! One file per subcommand. Data goes to stdout, talk to stderr.
 
 mod budget_args;
-mod bytes;
-mod deployment;
 mod error;
 mod format;
 mod names;
@@ -18,12 +16,18 @@ mod table;
 mod trace;
 mod trace_options;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
+use kvkeep_sim::amount as bytes;
 use std::process::ExitCode;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 it does not fit, or what was asked for could not be
+written; 2 flags or files make no sense. --help after a command has examples.";
 
 /// Plan KV cache memory and simulate prefix caching.
 #[derive(Parser)]
-#[command(name = "kvkeep", version)]
+#[command(name = "kvkeep", version, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -46,8 +50,21 @@ enum Command {
     },
 }
 
+/// The command line, or the end with what is wrong with it.
+fn parse() -> Cli {
+    Cli::try_parse().unwrap_or_else(|mut error| {
+        if error.kind() == ErrorKind::MissingRequiredArgument
+            && error.to_string().contains("<TRACE>")
+        {
+            let tip = "name a file or folder, or - to read stdin".into();
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+        }
+        error.exit()
+    })
+}
+
 fn main() -> ExitCode {
-    match Cli::parse().command {
+    match parse().command {
         Command::Plan(args) => plan::run(*args),
         Command::Simulate(args) => simulate::run(*args),
         Command::Sweep(args) => sweep::run(&args),

@@ -1,8 +1,9 @@
 //! The flags that say how a trace is read, shared by all subcommands that read one.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use kvkeep_sim::trace::{self, DEFAULT_USERS, Format, OpenOptions, Opened, TraceError};
+use kvkeep_sim::trace::{self, Format, OpenOptions, Opened, TraceError};
 use std::{
+    io::{self, IsTerminal},
     num::NonZeroU32,
     path::{Path, PathBuf},
 };
@@ -29,21 +30,29 @@ pub(crate) struct TraceOptions {
 }
 
 impl TraceOptions {
-    /// Users who play agent sessions.
-    pub(crate) fn users(&self) -> u32 {
-        self.users.map_or(DEFAULT_USERS, NonZeroU32::get)
-    }
-
-    /// Opens a trace.
-    pub(crate) fn open<P: AsRef<Path>>(&self, paths: &[P]) -> Result<Opened, TraceError> {
-        let options = OpenOptions {
+    /// As the simulator takes them.
+    pub(crate) fn options(&self) -> OpenOptions {
+        OpenOptions {
             format: self.trace_format,
             block_size: self.trace_block_size,
             users: self.users,
             seed: self.trace_seed,
             tokenizer: self.tokenizer.clone(),
-        };
-        trace::open(paths, &options)
+        }
+    }
+
+    /// Opens a trace.
+    pub(crate) fn open<P: AsRef<Path>>(&self, paths: &[P]) -> Result<Opened, TraceError> {
+        trace::open(paths, &self.options())
+    }
+}
+
+/// Where no trace is named: says that stdin, which may have one, is not read.
+pub(crate) fn say_that_stdin_is_not_read() {
+    if !io::stdin().is_terminal() {
+        eprintln!(
+            "note: no TRACE is named, so a made-up workload is used; - reads a trace from stdin"
+        );
     }
 }
 

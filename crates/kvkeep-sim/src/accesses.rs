@@ -28,6 +28,40 @@ impl Rule {
             Rule::Blocks => "blocks",
         }
     }
+
+    /// Of a prompt of so many tokens in so many blocks: the blocks that are cached afterwards,
+    /// from the first on, and how many of them may hit.
+    pub(crate) fn kept_and_hittable(
+        self,
+        input_tokens: u32,
+        blocks: usize,
+        block_size: u32,
+    ) -> (usize, u32) {
+        match self {
+            Rule::Engine => (
+                // A trace may say less of a prompt than its length.
+                blocks.min((input_tokens / block_size) as usize),
+                input_tokens.saturating_sub(1) / block_size,
+            ),
+            Rule::Blocks => (blocks, blocks as u32),
+        }
+    }
+
+    /// What hits are counted in: the weight of a prompt of so many tokens and kept blocks.
+    pub(crate) fn weight(self, input_tokens: u32, kept: usize) -> u64 {
+        match self {
+            Rule::Engine => u64::from(input_tokens),
+            Rule::Blocks => kept as u64,
+        }
+    }
+
+    /// The weight of a block that hits.
+    pub(crate) fn weight_of_block(self, block_size: u32) -> u64 {
+        match self {
+            Rule::Engine => u64::from(block_size),
+            Rule::Blocks => 1,
+        }
+    }
 }
 
 impl fmt::Display for Rule {
@@ -91,13 +125,8 @@ impl Accesses {
             total: 0,
         };
         for (entry, blocks) in trace.requests() {
-            let (kept, hittable) = match rule {
-                Rule::Engine => (
-                    (entry.input_tokens / block_size) as usize,
-                    entry.input_tokens.saturating_sub(1) / block_size,
-                ),
-                Rule::Blocks => (blocks.len(), blocks.len() as u32),
-            };
+            let (kept, hittable) =
+                rule.kept_and_hittable(entry.input_tokens, blocks.len(), block_size);
             accesses.blocks.extend_from_slice(&blocks[..kept]);
             accesses.requests.push(Request {
                 time_ms: entry.time_ms,
@@ -108,10 +137,7 @@ impl Accesses {
                 input_tokens: entry.input_tokens,
             });
             accesses.longest = accesses.longest.max(kept as u32);
-            accesses.total += match rule {
-                Rule::Engine => u64::from(entry.input_tokens),
-                Rule::Blocks => kept as u64,
-            };
+            accesses.total += rule.weight(entry.input_tokens, kept);
         }
         accesses
     }
@@ -161,10 +187,7 @@ impl Accesses {
     /// What `blocks` hit blocks of one request weigh.
     #[must_use]
     pub fn weight_of_hit(&self, blocks: u64) -> u64 {
-        match self.rule {
-            Rule::Engine => blocks * u64::from(self.block_size),
-            Rule::Blocks => blocks,
-        }
+        blocks * self.rule.weight_of_block(self.block_size)
     }
 
     /// The requests in order.
@@ -179,10 +202,7 @@ impl Accesses {
                 hittable: request.hittable,
                 category: request.category,
                 turn: request.turn,
-                weight: match self.rule {
-                    Rule::Engine => u64::from(request.input_tokens),
-                    Rule::Blocks => blocks.len() as u64,
-                },
+                weight: self.rule.weight(request.input_tokens, blocks.len()),
             }
         })
     }

@@ -2,6 +2,8 @@
 //!
 //! * [`trace`]: where requests come from.
 //! * [`Accesses`]: what a cache sees of a trace, by one of two rules.
+//! * [`simulate`]: prompts and outputs of a trace, or of a built-in workload, through the
+//!   block manager.
 //! * [`replay`]: the library's block manager, with any policy, fed from a trace.
 //! * [`Opt`]: the best that any policy can do.
 //! * [`Curve`]: LRU, or the optimum, at every size at once.
@@ -9,7 +11,9 @@
 //! * [`Shards`]: the same from a sample, while a trace streams by.
 
 mod accesses;
+pub mod amount;
 mod curve;
+pub mod deployment;
 mod fixed;
 mod opt;
 mod parallel;
@@ -17,8 +21,9 @@ mod priority_stack;
 mod recency;
 mod replay;
 mod shards;
+pub mod simulate;
 mod splitmix;
-mod sweep;
+pub mod sweep;
 pub mod trace;
 
 pub use accesses::{Accesses, Rule};

@@ -9,6 +9,7 @@
 //! what the curve does when each group in turn is left out gives its standard error
 //! (jackknife).
 
+use crate::accesses::Rule;
 use crate::recency::RecencyStack;
 use crate::trace::Request;
 use ahash::AHashMap;
@@ -27,10 +28,12 @@ pub struct Estimate {
     pub error: f64,
 }
 
-/// Estimates LRU's hit rate at every size from a sample of the blocks. Hits and sizes are
-/// in blocks, under the rule [`Rule::Blocks`](crate::Rule::Blocks).
+/// Estimates LRU's hit rate at every size from a sample of the blocks. No request is rejected, so
+/// sizes below the longest one are too optimistic.
 #[derive(Clone, Debug)]
 pub struct Shards {
+    rule: Rule,
+    block_size: u32,
     max_blocks: u32,
     /// The sample is one block in `1 << halvings`.
     halvings: u32,
@@ -38,32 +41,40 @@ pub struct Shards {
     numbers: AHashMap<u64, u32>,
     stack: RecencyStack,
     groups: Vec<Group>,
-    /// Uses of all blocks, sampled or not.
+    /// Uses of all blocks that may hit, sampled or not.
     uses: u64,
+    /// What all prompts weigh, in the rule's unit.
+    total: u64,
+    /// Blocks of the longest request.
+    longest: u32,
     chain: Vec<u32>,
 }
 
 /// What part of the sample has seen.
 #[derive(Clone, Debug, Default)]
 struct Group {
-    /// Estimated uses, hits or not.
+    /// Estimated uses that may hit, found or not.
     uses: f64,
     /// Estimated hits by step of the distance.
     hits: Vec<f64>,
 }
 
 impl Shards {
-    /// An estimate that tracks up to `max_blocks` blocks, at least 1,024: about 40 bytes each. The
-    /// sample starts with all blocks.
+    /// An estimate for a trace with blocks of `block_size` tokens that tracks up to `max_blocks`
+    /// of them, at least 1,024: about 40 bytes each. The sample starts with all blocks.
     #[must_use]
-    pub fn new(max_blocks: u32) -> Shards {
+    pub fn new(rule: Rule, block_size: u32, max_blocks: u32) -> Shards {
         Shards {
+            rule,
+            block_size: block_size.max(1),
             max_blocks: max_blocks.max(1_024),
             halvings: 0,
             numbers: AHashMap::new(),
             stack: RecencyStack::new(0),
             groups: vec![Group::default(); GROUPS],
             uses: 0,
+            total: 0,
+            longest: 0,
             chain: Vec::new(),
         }
     }
@@ -71,23 +82,30 @@ impl Shards {
     /// Takes the next request of the trace. O(blocks), and O(log n) for each that is in the
     /// sample.
     pub fn observe(&mut self, request: &Request) {
-        self.uses += request.blocks.len() as u64;
+        let (kept, hittable) = self.rule.kept_and_hittable(
+            request.input_tokens,
+            request.blocks.len(),
+            self.block_size,
+        );
+        self.uses += u64::from(hittable);
+        self.total += self.rule.weight(request.input_tokens, kept);
+        self.longest = self.longest.max(kept as u32);
         self.chain.clear();
         let weight = (1_u64 << self.halvings) as f64;
-        for &id in &request.blocks {
-            let hash = hash(id);
-            if hash.leading_zeros() < self.halvings {
-                continue;
-            }
+        let kept = (0..).zip(request.blocks[..kept].iter().map(|&id| (id, hash(id))));
+        let sampled = kept.filter(|(_, (_, hash))| hash.leading_zeros() >= self.halvings);
+        for (depth, (id, hash)) in sampled.clone() {
             let next = self.numbers.len() as u32;
             self.chain.push(*self.numbers.entry(id).or_insert(next));
-            self.groups[group_of(hash)].uses += weight;
+            if depth < hittable {
+                self.groups[group_of(hash)].uses += weight;
+            }
         }
         self.stack.grow(self.numbers.len() as u32);
-        let ids = request.blocks.iter().filter(|&&id| hash(id).leading_zeros() >= self.halvings);
-        for (&id, distance) in ids.zip(self.stack.distances(&self.chain)) {
+        let hits = sampled.zip(self.stack.distances(&self.chain));
+        for ((_, (_, hash)), distance) in hits.take_while(|((depth, _), _)| *depth < hittable) {
             let step = step_of(u64::from(distance) << self.halvings);
-            let hits = &mut self.groups[group_of(hash(id))].hits;
+            let hits = &mut self.groups[group_of(hash)].hits;
             if hits.len() <= step {
                 hits.resize(step + 1, 0.0);
             }
@@ -129,10 +147,16 @@ impl Shards {
         (self.numbers.len() as u64) << self.halvings
     }
 
-    /// The hit rate of LRU at a size in blocks, over all blocks.
+    /// Blocks of the longest request so far that are cached.
+    #[must_use]
+    pub fn longest_request(&self) -> u32 {
+        self.longest
+    }
+
+    /// The hit rate of LRU at a size in blocks.
     #[must_use]
     pub fn estimate(&self, blocks: u64) -> Estimate {
-        if self.uses == 0 {
+        if self.total == 0 {
             return Estimate { rate: 0.0, error: 0.0 };
         }
         let end = step_of(blocks) + 1;
@@ -145,9 +169,10 @@ impl Shards {
             (hits.iter().sum::<f64>(), self.groups.iter().map(|group| group.uses).sum::<f64>());
         // What the sample lacks or has too many of are uses of hot blocks, which hit at any
         // size (the paper's SHARDS-adj).
+        let weight = self.rule.weight_of_block(self.block_size) as f64;
         let rate_of = |hits: f64, uses: f64, share: f64| {
-            let expected = self.uses as f64 * share;
-            ((hits + expected - uses) / expected).clamp(0.0, 1.0)
+            let hits = hits + self.uses as f64 * share - uses;
+            (hits * weight / (self.total as f64 * share)).clamp(0.0, 1.0)
         };
         let rate = rate_of(all_hits, all_uses, 1.0);
         if self.halvings == 0 {
@@ -191,7 +216,7 @@ fn step_of(distance: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::accesses::{Accesses, Rule};
+    use crate::accesses::Accesses;
     use crate::curve::Curve;
     use crate::trace::{Source, Trace};
 
@@ -213,7 +238,7 @@ mod tests {
         type Error = std::convert::Infallible;
 
         fn block_size(&self) -> u32 {
-            1
+            4
         }
 
         fn read_next(&mut self, request: &mut Request) -> Result<bool, Self::Error> {
@@ -228,7 +253,8 @@ mod tests {
             let new = (0..1 + draw % 7).map(|n| (self.0 << 8) | n);
             history.extend(new);
             request.blocks.clone_from(history);
-            request.input_tokens = history.len() as u32;
+            // The last block is full or not.
+            request.input_tokens = history.len() as u32 * 4 - (draw >> 20) as u32 % 4;
             Ok(self.0 < 40_000)
         }
     }
@@ -237,9 +263,11 @@ mod tests {
     fn the_estimate_is_near_the_exact_curve_and_knows_how_near() {
         let source = || Conversations(0, vec![Vec::new(); 2_000]);
         let trace = Trace::read(&mut source()).unwrap();
-        let exact = Curve::lru(&Accesses::new(&trace, Rule::Blocks));
-        for (max_blocks, most_off) in [(u32::MAX, 0.004), (20_000, 0.01), (4_000, 0.03)] {
-            let mut shards = Shards::new(max_blocks);
+        let cases = [(u32::MAX, 0.004), (20_000, 0.01), (4_000, 0.03)];
+        let both = [Rule::Engine, Rule::Blocks];
+        for (rule, (max_blocks, most_off)) in both.into_iter().flat_map(|r| cases.map(|c| (r, c))) {
+            let exact = Curve::lru(&Accesses::new(&trace, rule));
+            let mut shards = Shards::new(rule, 4, max_blocks);
             let (mut source, mut request) = (source(), Request::default());
             while source.read_next(&mut request).unwrap() {
                 shards.observe(&request);
@@ -249,7 +277,7 @@ mod tests {
             for size in [300, 1_000, 3_000, 10_000, 30_000, 100_000] {
                 let Estimate { rate, error } = shards.estimate(size);
                 let off = (rate - exact.rate(size as u32)).abs();
-                assert!(off <= most_off, "{max_blocks} at {size}: {off}");
+                assert!(off <= most_off, "{rule}, {max_blocks} at {size}: {off}");
                 assert!(off <= 4.0 * error + 0.004, "{max_blocks} at {size}: {off}, {error}");
                 assert_eq!(error == 0.0, max_blocks == u32::MAX);
             }

@@ -47,7 +47,8 @@ Examples:
   From a Docker Compose file, which does not say how large the GPUs are:
     kvkeep plan --profile medium.yml --kv-cache-memory-bytes 12.58GiB
 
-Exit codes: 0 planned; 1 it does not fit; 2 flags, profile or model make no sense.";
+Exit codes: 0 planned; 1 it does not fit, or the plan could not be written; 2
+flags, profile or model make no sense.";
 
 /// Arguments of `kvkeep plan`.
 #[derive(clap::Args)]

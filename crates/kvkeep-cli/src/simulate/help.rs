@@ -1,6 +1,6 @@
 //! What `kvkeep simulate --help` says below the flags.
 
-use super::conversations as built_in;
+use kvkeep_sim::simulate::conversations as built_in;
 use std::ops::RangeInclusive;
 
 /// For `-h` and `--help`.
@@ -29,11 +29,12 @@ pub(crate) fn long() -> String {
     format!(
         "\
 Hit rate:
-  Prompt tokens found in the cache / prompt tokens. A hit is the longest run of
-  full blocks from the start of the prompt; the last prompt token is always
-  computed. The infinite hit rate is that of a cache that follows the same rule
-  and never evicts. A request whose prompt is larger than the pool is rejected:
-  it counts in `requests` and `rejected`, its tokens count nowhere.
+  Prompt tokens found in the cache / prompt tokens of all requests. A hit is the
+  longest run of full blocks from the start of the prompt; the last prompt token
+  is always computed. A request whose prompt is larger than the pool is rejected:
+  all of its prompt counts as missed, as in `kvkeep sweep`, so that rates of
+  pools of all sizes are shares of the same tokens. The infinite hit rate is that
+  of a cache that follows the same rule, rejects nothing and never evicts.
 
 The replay:
   Requests run one after another, in the order of the trace, from an empty pool.
@@ -56,8 +57,9 @@ Traces:
   content of outputs is unknown: no prompt ever hits them.
 
 JSON:
-  hit_rate and infinite_hit_rate are null when every request was rejected.
-  miss_reasons counts requests, missed_tokens their prompt tokens after the hit.
+  prompt_tokens are those of all requests, rejected_prompt_tokens those of the
+  rejected ones: prompt_tokens = cached_tokens + missed_tokens of all reasons +
+  rejected_prompt_tokens. hit_rate = cached_tokens / prompt_tokens. miss_reasons counts requests, missed_tokens their prompt tokens after the hit.
   Times are in seconds; requests_per_second is requests / replay_seconds, the
   time spent in the block manager.
 

@@ -1,28 +1,24 @@
 //! `kvkeep simulate`: replay a workload through the block manager, report its hit rate.
 //!
-//! One idea per file: where requests come from (`workload`, `from_trace`, `conversations`),
-//! what they run through (`pool`, `replay`, and `infinite` as the upper bound), and what is said about it (`report`, `help`).
+//! The replay is the simulator's. Here are its flags (`pool`, `help`) and its table (`report`).
 
-mod conversations;
-mod from_trace;
 mod help;
-mod infinite;
 mod pool;
-mod replay;
 mod report;
-mod workload;
 
 use crate::{
-    error::Error, format::Format, names, output, progress::Progress, trace_options::TraceOptions,
+    bytes::parse_count,
+    error::Error,
+    format::Format,
+    names, output,
+    progress::Progress,
+    trace_options::{TraceOptions, say_that_stdin_is_not_read},
 };
-use conversations::Conversations;
-use from_trace::FromTrace;
 use kvkeep::evict::Kind;
+use kvkeep_sim::simulate::{Report, SimulateError, Simulation};
 use pool::PoolArgs;
-use replay::{ReplayError, Setup};
-use report::{Report, Subject};
-use std::{fmt, process::ExitCode, time::Instant};
-use workload::{Workload, WorkloadError};
+use report::Table;
+use std::{fmt, ops::ControlFlow, process::ExitCode};
 
 #[derive(clap::Args)]
 #[command(after_help = help::EXAMPLES, after_long_help = help::long())]
@@ -35,10 +31,9 @@ pub(crate) struct Args {
     /// Decode the outputs as well, one token at a time
     #[arg(long)]
     outputs: bool,
-    #[arg(long, value_name = "N", help = help::requests(),
-          value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", help = help::requests(), value_parser = parse_count::<u64>)]
     requests: Option<u64>,
-    /// Seed of the built-in workload [default: 0]
+    /// Seed of the built-in workload, whatever stdin is [default: 0]
     #[arg(long, value_name = "SEED", conflicts_with = "trace")]
     seed: Option<u64>,
     /// How to print the report
@@ -72,7 +67,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
 /// Why there is no report.
 enum Failure {
     Pool(Error),
-    Replay(ReplayError),
+    Replay(SimulateError),
 }
 
 impl Failure {
@@ -95,7 +90,7 @@ impl fmt::Display for Failure {
 
 fn render(report: &Report, format: Format) -> Vec<u8> {
     match format {
-        Format::Table => report.to_string().into_bytes(),
+        Format::Table => Table(report).to_string().into_bytes(),
         Format::Json => {
             let mut json = serde_json::to_vec_pretty(report).expect("a report is plain data");
             json.push(b'\n');
@@ -106,36 +101,23 @@ fn render(report: &Report, format: Format) -> Vec<u8> {
 
 /// Runs the replay that `args` describe.
 fn simulate(args: Args) -> Result<Report, Failure> {
-    let start = Instant::now();
     let pool = args.pool.pool().map_err(Failure::Pool)?;
-    let setup = Setup {
-        num_blocks: pool.num_blocks,
-        block_size: pool.block_size,
-        policy: args.policy,
-        decode_outputs: args.outputs,
-        requests_limit: args.requests,
-    };
-    let seed = args.trace.is_none().then(|| args.seed.unwrap_or(0));
-    let mut workload: Box<dyn Workload> = match (&args.trace, seed) {
-        (Some(trace), _) => {
-            let source = args.reading.open(&[trace]);
-            let source =
-                source.map_err(|error| Failure::Replay(WorkloadError::from(error).into()))?;
-            Box::new(FromTrace::new(source, trace))
-        }
-        (None, seed) => Box::new(Conversations::new(
-            seed.unwrap_or(0),
-            args.requests.unwrap_or(conversations::DEFAULT_REQUESTS),
-        )),
-    };
-    let outcome = replay::replay(workload.as_mut(), setup, &mut Progress::start("replayed"))
-        .map_err(Failure::Replay)?;
-    let subject = Subject {
-        policy: args.policy.name(),
+    if args.trace.is_none() && args.seed.is_none() {
+        say_that_stdin_is_not_read();
+    }
+    let simulation = Simulation {
         trace: args.trace,
-        seed,
+        reading: args.reading.options(),
+        seed: args.seed.unwrap_or(0),
         pool,
+        policy: args.policy,
         outputs: args.outputs,
+        requests: args.requests,
     };
-    Ok(Report::new(subject, &outcome, start.elapsed()))
+    let mut progress = Progress::start("replayed");
+    let mut show = |requests, fraction| {
+        progress.update(requests, fraction);
+        ControlFlow::Continue(())
+    };
+    simulation.run(&mut show).map_err(Failure::Replay)
 }

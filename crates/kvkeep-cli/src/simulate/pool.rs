@@ -1,33 +1,17 @@
 //! How large a pool the replay runs on: given in blocks, or planned from memory.
 
-use crate::{budget_args::BudgetArgs, deployment, error::Error};
-use kvkeep::budget::{Budget, DEFAULT_BLOCK_SIZE};
-
-/// The pool of a replay.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Pool {
-    pub(crate) num_blocks: u32,
-    /// Tokens.
-    pub(crate) block_size: u32,
-    /// What the pool takes, where it was planned from memory.
-    pub(crate) memory: Option<PoolMemory>,
-}
-
-/// The memory of a pool.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PoolMemory {
-    pub(crate) bytes_per_gpu: u64,
-    pub(crate) gpus: usize,
-}
+use crate::{budget_args::BudgetArgs, bytes::parse_count, error::Error};
+use kvkeep::budget::DEFAULT_BLOCK_SIZE;
+use kvkeep_sim::{deployment, simulate::Pool};
 
 /// The pool's flags.
 #[derive(clap::Args)]
 pub(crate) struct PoolArgs {
-    /// Blocks in the pool [default: what two 12.58 GiB GPUs hold of Qwen3-32B in fp8]
+    /// Blocks in the pool: 300, 1k, 2.5M [default: what two 12.58 GiB GPUs hold of Qwen3-32B in fp8]
     #[arg(
         long,
         value_name = "N",
-        value_parser = clap::value_parser!(u32).range(1..),
+        value_parser = parse_count::<u32>,
         conflicts_with_all = [
             "model", "tensor_parallel_size", "pipeline_parallel_size", "dtype", "kv_cache_dtype",
             "max_model_len", "kv_cache_memory_bytes", "gpu_memory", "gpu_memory_free",
@@ -48,20 +32,9 @@ impl PoolArgs {
         }
         let budget = match self.budget.is_given() {
             true => self.budget.budget()?,
-            false => deployment::budget(block_size)?,
+            false => deployment::budget(&deployment::layout(block_size)?)?,
         };
-        Ok(planned(&budget))
-    }
-}
-
-/// The pool that a budget gives.
-fn planned(budget: &Budget) -> Pool {
-    // The product is a part of the GPU's memory, which is counted in `u64` as well.
-    let bytes_per_gpu = u64::from(budget.num_blocks) * budget.bytes_per_block_per_gpu;
-    Pool {
-        num_blocks: budget.num_blocks,
-        block_size: budget.block_size,
-        memory: Some(PoolMemory { bytes_per_gpu, gpus: budget.ranks.len() }),
+        Ok(Pool::planned(&budget))
     }
 }
 
@@ -72,7 +45,9 @@ mod tests {
     #[test]
     fn the_deployment_holds_the_same_memory_at_any_block_size() {
         for (block_size, num_blocks) in [(16, 12_881), (512, 402), (1, 206_110)] {
-            let pool = planned(&deployment::budget(block_size).unwrap());
+            let pool = Pool::planned(
+                &deployment::budget(&deployment::layout(block_size).unwrap()).unwrap(),
+            );
             assert_eq!((pool.num_blocks, pool.block_size), (num_blocks, block_size));
             let memory = pool.memory.unwrap();
             assert_eq!(memory.gpus, 2);
@@ -84,6 +59,6 @@ mod tests {
 
     #[test]
     fn a_block_that_does_not_fit_is_an_error() {
-        assert!(deployment::budget(1 << 20).is_err());
+        assert!(deployment::budget(&deployment::layout(1 << 20).unwrap()).is_err());
     }
 }

@@ -1,11 +1,16 @@
 //! The chart of hit rate against memory: a line per policy between the bounds.
+//!
+//! Of many policies the best are coloured, and `adaptive`; the others are grey, and the table
+//! of the report has their figures.
 
-use super::report::{Cell, Report};
-use super::style::{COLOURS, Stroke};
+use super::report::{Report, span};
+use super::style::{COLOURS, HUES, Stroke};
 use super::svg::{Scale, escape, log_ticks, round_step};
 use super::text::percent;
 use crate::table::{gib, grouped};
+use kvkeep::evict::Kind;
 use kvkeep_sim::Policy;
+use kvkeep_sim::sweep::Cell;
 use std::fmt::Write as _;
 
 const WIDTH: f64 = 960.0;
@@ -14,10 +19,13 @@ const LEFT: f64 = 64.0;
 const RIGHT: f64 = 726.0;
 const TOP: f64 = 92.0;
 const BOTTOM: f64 = 462.0;
-/// Between two lines of the legend, at most.
+/// Between two lines of the legend, and between two names of grey lines.
 const PITCH: f64 = 21.0;
+const SMALL_PITCH: f64 = 15.0;
 /// More would touch each other.
 const MOST_X_TICKS: usize = 11;
+/// Dots of more sizes are small.
+const MOST_LARGE_DOTS: usize = 16;
 
 /// A file of its own.
 pub(super) fn file(report: &Report) -> String {
@@ -55,21 +63,32 @@ fn render(report: &Report, namespace: &str, style: &str) -> String {
     text(&mut out, 18.0, 49.0, "class=\"soft\"", &subtitle);
     axes(&mut out, report, x, y);
     deployment(&mut out, report, x);
-    let policies = report.policies();
-    for (place, policy) in places(&policies).into_iter().rev() {
-        line(&mut out, report, policy, &Stroke::of(policy, place), x, y);
+    let hues = hues(report);
+    // From the least to the most important, which goes on top.
+    let mut lines = report.policies();
+    lines.sort_by_key(|policy| (*policy == Policy::LRU, hues.contains(policy)));
+    for policy in lines {
+        line(&mut out, report, policy, &stroke(policy, &hues), x, y);
     }
-    legend(&mut out, report, &policies);
+    legend(&mut out, report, &hues);
     out.push_str("</svg>\n");
     out
 }
 
-/// Policies with the places that their strokes go by.
-fn places(policies: &[Policy]) -> Vec<(usize, Policy)> {
-    let lru = |policy: &Policy| usize::from(*policy == Policy::LRU);
-    // LRU has a stroke of its own and takes no place.
-    let before = |at: usize| policies[..at].iter().map(lru).sum::<usize>();
-    policies.iter().enumerate().map(|(at, &policy)| (at - before(at), policy)).collect()
+/// The policies that are coloured, in the order of the sweep: all, or `adaptive` and the best.
+fn hues(report: &Report) -> Vec<Policy> {
+    let mut policies = report.policies();
+    policies.retain(|policy| !policy.is_bound() && *policy != Policy::LRU);
+    let mut best = policies.clone();
+    best.sort_by(|a, b| report.mean_rate(*b).total_cmp(&report.mean_rate(*a)));
+    best.sort_by_key(|policy| *policy != Policy::Evict(Kind::Adaptive));
+    best.truncate(HUES);
+    policies.retain(|policy| best.contains(policy));
+    policies
+}
+
+fn stroke(policy: Policy, hues: &[Policy]) -> Stroke {
+    Stroke::of(policy, hues.iter().position(|other| *other == policy))
 }
 
 fn description(report: &Report) -> String {
@@ -94,13 +113,11 @@ fn scales(report: &Report) -> (Scale, Scale) {
     (x, Scale::linear(0.0, top, BOTTOM, TOP))
 }
 
-/// GiB.
+/// GiB, with room for the dots at both ends.
 fn ends(report: &Report) -> (f64, f64) {
-    let blocks = || report.rows.iter().map(|cell| cell.blocks).chain(report.deployment_blocks);
-    let least = report.gib(blocks().min().unwrap_or(1).max(1));
-    let most = report.gib(blocks().max().unwrap_or(1).max(1));
-    // One size alone gets room on both sides.
-    (least * 0.93, most * 1.08)
+    let (least, most) = span(&report.sizes(), report.deployment_blocks);
+    let block = report.gib(1);
+    (least * block * 0.93, most * block * 1.08)
 }
 
 fn y_step(report: &Report) -> f64 {
@@ -178,14 +195,14 @@ fn line(out: &mut String, report: &Report, policy: Policy, stroke: &Stroke, x: S
             let at = y.px(report.infinite_hit_rate);
             vec![format!("{LEFT},{at:.1}"), format!("{RIGHT},{at:.1}")]
         }
-        Policy::LRU => {
-            let start = report.lru_curve.first().map_or(u32::MAX, |(blocks, _)| *blocks);
+        _ => {
+            let curve = report.curve(policy);
+            let start = curve.first().map_or(u32::MAX, |(blocks, _)| *blocks);
             let below = cells.iter().filter(|cell| cell.blocks < start);
             let below = below.map(|cell| (cell.blocks, cell.hit_rate));
-            let curve = report.lru_curve.iter().copied();
-            below.chain(curve).map(|(blocks, rate)| place(blocks, rate)).collect()
+            let points = below.chain(curve.iter().copied());
+            points.map(|(blocks, rate)| place(blocks, rate)).collect()
         }
-        _ => cells.iter().map(|cell| place(cell.blocks, cell.hit_rate)).collect(),
     };
     let name = policy.name();
     let _ = writeln!(
@@ -194,13 +211,18 @@ fn line(out: &mut String, report: &Report, policy: Policy, stroke: &Stroke, x: S
         stroke.line(),
         points.join(" ")
     );
-    if policy == Policy::Infinite {
+    if policy == Policy::Infinite || stroke.is_faint() {
         return;
     }
+    // Large ones have a rim, which would cut a line of many into pieces.
+    let size = match cells.len() {
+        ..=MOST_LARGE_DOTS => "r=\"3.4\"",
+        _ => "r=\"2\" stroke-width=\"0\"",
+    };
     for cell in cells {
         let _ = writeln!(
             out,
-            "<circle {} cx=\"{:.1}\" cy=\"{:.1}\" r=\"3.4\"><title>{name}: {} % at {} GiB, {} \
+            "<circle {} cx=\"{:.1}\" cy=\"{:.1}\" {size}><title>{name}: {} % at {} GiB, {} \
              blocks</title></circle>",
             stroke.dot(),
             x.px(cell.gib),
@@ -213,35 +235,40 @@ fn line(out: &mut String, report: &Report, policy: Policy, stroke: &Stroke, x: S
 }
 
 /// Names in the order of their mean rate, so about in the order of the lines.
-fn legend(out: &mut String, report: &Report, policies: &[Policy]) {
-    let mean = |policy: Policy| {
-        let rates: Vec<f64> = report.of(policy).map(|cell| cell.hit_rate).collect();
-        rates.iter().sum::<f64>() / rates.len().max(1) as f64
-    };
-    let mut entries = places(policies);
-    entries.sort_by(|(_, a), (_, b)| {
+fn legend(out: &mut String, report: &Report, hues: &[Policy]) {
+    let mut policies = report.policies();
+    policies.sort_by(|a, b| {
         // Bounds first, the infinite cache before the optimum.
         let bound = |policy: Policy| (policy == Policy::Infinite, policy == Policy::Opt);
-        bound(*b).cmp(&bound(*a)).then(mean(*b).total_cmp(&mean(*a)))
+        let by_rate = report.mean_rate(*b).total_cmp(&report.mean_rate(*a));
+        bound(*b).cmp(&bound(*a)).then(by_rate)
     });
-    let pitch = PITCH.min((HEIGHT - TOP - 24.0) / entries.len().max(1) as f64);
+    let (others, named): (Vec<_>, Vec<_>) =
+        policies.into_iter().partition(|&policy| stroke(policy, hues).is_faint());
     let left = RIGHT + 24.0;
     text(out, left, TOP - 14.0, "class=\"soft\"", "by mean hit rate");
-    for (n, (place, policy)) in entries.into_iter().enumerate() {
-        let at = TOP + 8.0 + pitch * n as f64;
-        let stroke = Stroke::of(policy, place);
-        let _ = writeln!(
-            out,
-            "<path {} d=\"M{left},{at:.1}h38\"><title>{policy}</title></path>",
-            stroke.line()
-        );
+    let mut at = TOP + 8.0;
+    let entry = |out: &mut String, at: f64, stroke: &Stroke, look: &str, name: &str| {
+        let _ = writeln!(out, "<path {} d=\"M{left},{at:.1}h38\"/>", stroke.line());
+        text(out, left + 46.0, at + 4.5, look, name);
+    };
+    for policy in named {
         let (look, name) = match policy {
             Policy::Infinite => ("", "infinite (bound)"),
             Policy::Opt => ("", "opt (bound)"),
             Policy::LRU => ("font-weight=\"600\"", "lru"),
             Policy::Evict(kind) => ("", kind.name()),
         };
-        text(out, left + 46.0, at + 4.5, look, name);
+        entry(out, at, &stroke(policy, hues), look, name);
+        at += PITCH;
+    }
+    let Some(first) = others.first() else { return };
+    entry(out, at, &stroke(*first, hues), "class=\"soft\"", &format!("{} others", others.len()));
+    let rows = others.len().div_ceil(2);
+    for (n, policy) in others.iter().enumerate() {
+        let x = left + 100.0 * (n / rows) as f64;
+        let y = at + PITCH + 2.0 + SMALL_PITCH * (n % rows) as f64;
+        text(out, x, y, "class=\"soft\" font-size=\"11\"", policy.name());
     }
 }
 

@@ -1,13 +1,18 @@
 //! LRU's hit rates from a sample of the blocks, for traces that memory does not hold.
 
-use super::{memory::Memory, sizes, source::Named, text};
+use super::{
+    report::{counted, definition, rule_name, unit},
+    text,
+};
 use crate::{
+    bytes::parse_count,
     error::Error,
     progress::Progress,
     table::{gib, grouped},
 };
 use kvkeep_sim::{
-    Shards,
+    Rule, Shards,
+    sweep::{Memory, Named, Size, sizes},
     trace::{Request, Source},
 };
 use serde::Serialize;
@@ -18,8 +23,8 @@ use std::fmt::Write as _;
 pub(super) struct Report {
     trace: String,
     requests: u64,
-    /// Always `blocks`.
-    rule: &'static str,
+    #[serde(serialize_with = "rule_name")]
+    rule: Rule,
     block_size: u32,
     bytes_per_block: u64,
     deployment_blocks: Option<u32>,
@@ -41,20 +46,28 @@ struct Row {
     error: f64,
 }
 
+/// Parses how many blocks the sample may have.
+pub(super) fn parse_blocks(text: &str) -> Result<u32, String> {
+    match parse_count(text)? {
+        0..1_024 => Err("a sample of less than 1024 blocks says nothing".to_owned()),
+        blocks => Ok(blocks),
+    }
+}
+
 /// Streams the trace, with at most `max_blocks` blocks in the sample.
 pub(super) fn run(
     mut trace: Named,
+    rule: Rule,
     max_blocks: u32,
-    sizes: &[sizes::Size],
+    sizes_named: &[Size],
     memory: &Memory,
 ) -> Result<Report, Error> {
-    let mut shards = Shards::new(max_blocks);
-    let (mut request, mut requests, mut longest) = (Request::default(), 0_u64, 0);
+    let mut shards = Shards::new(rule, trace.block_size(), max_blocks);
+    let (mut request, mut requests) = (Request::default(), 0_u64);
     let mut progress = Progress::start("read");
     while trace.read_next(&mut request)? {
         shards.observe(&request);
         requests += 1;
-        longest = longest.max(request.blocks.len() as u32);
         progress.update(requests, trace.fraction_read());
     }
     let working_set = shards.distinct_blocks();
@@ -63,13 +76,14 @@ pub(super) fn run(
         let (hit_rate, error) = (estimate.rate, estimate.error);
         Row { policy: "lru", blocks, gib: memory.gib(blocks), hit_rate, error }
     };
-    let blocks = sizes::chosen(sizes, working_set, longest, memory)?;
+    let blocks = sizes(sizes_named, working_set, shards.longest_request(), memory)
+        .map_err(|error| Error::Input(format!("--sizes {error}")))?;
     let infinite = shards.estimate(u64::MAX);
     Ok(Report {
         block_size: trace.block_size(),
-        trace: trace.name,
+        trace: trace.name().to_owned(),
         requests,
-        rule: "blocks",
+        rule,
         bytes_per_block: memory.bytes_per_block,
         deployment_blocks: memory.deployment,
         sampled_share: shards.rate(),
@@ -86,15 +100,17 @@ impl Report {
         let mut out = format!(
             "Trace        {}: {} requests, blocks of {} tokens\n\
              Sample       {} % of the blocks\n\
-             Working set  about {} blocks; an infinite cache hits {} % +- {} of all blocks\n\n\
+             Working set  about {} blocks, {}; an infinite cache hits {} % +- {} of all {}\n\n\
              {:>12}{:>12}{:>14}{:>12}\n",
             self.trace,
             grouped(self.requests),
             self.block_size,
             text::percent(self.sampled_share),
             grouped(self.working_set_blocks),
+            counted(self.rule),
             text::percent(self.infinite_hit_rate),
             text::percent(self.infinite_hit_rate_error),
+            unit(self.rule),
             "blocks",
             "GiB",
             "lru hits, %",
@@ -113,11 +129,10 @@ impl Report {
         out.push('\n');
         text::wrap(
             &mut out,
-            "+- is one standard error. Rule `blocks`: hit rate = cached blocks / blocks of all \
-             prompts; a partial last block and the block of the last token count and hit like \
-             any other. Requests run one after another; outputs are ignored. Sizes below the \
-             longest request are too optimistic: none is rejected.",
+            "+- is one standard error. Requests run one after another; outputs are ignored. Sizes \
+             below the longest request are too optimistic: none is rejected.",
         );
+        text::wrap(&mut out, definition(self.rule));
         out
     }
 

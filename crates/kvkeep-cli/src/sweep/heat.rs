@@ -1,10 +1,11 @@
 //! Tables of a page: hit rates, shares of the optimum, sizes needed and verdicts.
 
-use super::report::{Cell, Report};
+use super::report::Report;
 use super::svg::escape;
 use super::text::{percent, points, shares};
 use crate::table::{gib, grouped};
 use kvkeep_sim::Policy;
+use kvkeep_sim::sweep::Cell;
 use std::fmt::Write as _;
 
 /// What each policy hits of what the optimum hits, the darker the more.

@@ -22,8 +22,16 @@ Examples:
   A trace larger than memory, LRU from a sample:
     zcat trace.jsonl.gz | kvkeep sweep - --estimate-blocks 100000
 
-Exit codes: 0 swept; 1 the budget does not fit, or the answer could not be
-written; 2 flags, model or trace make no sense, or a file could not be written.";
+Exit codes: 0 swept; 1 the budget does not fit, or the answer or a file could
+not be written; 2 flags, model or trace make no sense.";
+
+/// For `--block-size`.
+pub(crate) const BLOCK_SIZE: &str = "\
+Tokens per block: those of the trace, no others; `kvkeep trace convert` makes larger ones";
+
+/// For `--max-model-len`.
+pub(crate) const MAX_MODEL_LEN: &str =
+    "Longest request that the deployment has to hold, else it does not fit";
 
 /// For `--help`: the definitions as well.
 pub(crate) fn long() -> String {
@@ -56,7 +64,9 @@ Hit rate:
   its last token is rejected and counts as missed.
 
 Sizes:
-  In blocks of the trace. Memory is that of all GPUs of one replica; what a block
+  In blocks of the trace. The working set is what the infinite cache ends with:
+  full blocks by --rule engine, partial ones as well by --rule blocks; `kvkeep
+  trace info` prints both. Memory is that of all GPUs of one replica; what a block
   takes follows from the model's flags [default: qwen3-32b in fp8 on two GPUs,
   131,072 bytes a token]. The memory flags name the deployment's size
   [default: 12.58 GiB on each GPU].
@@ -76,7 +86,8 @@ JSON:
   Rates and gaps are from 0 to 1, gib is GiB on all GPUs of one replica.
   hit_tokens (rule engine) or hit_blocks (rule blocks) count what hit. infinite
   has one row, with the blocks of the working set. With --estimate-blocks a row
-  has error, one standard error of its hit_rate.
+  has error, one standard error of its hit_rate; it counts by --rule as well, but
+  rejects nothing.
 
 {EXAMPLES}"
     )

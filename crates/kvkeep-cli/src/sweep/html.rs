@@ -1,6 +1,6 @@
 //! The report with pictures: one file that needs nothing else.
 
-use super::report::Report;
+use super::report::{Report, counted, unit};
 use super::style::COLOURS;
 use super::svg::escape;
 use super::text::{NEEDED_NOTE, VERDICT_NOTE, percent};
@@ -80,33 +80,31 @@ fn section(out: &mut String, title: &str, body: &str) {
 fn summary(out: &mut String, report: &Report) {
     let _ = writeln!(
         out,
-        "<p>{} requests in blocks of {} tokens. Their working set is {} blocks, {} GiB for {}. A \
+        "<p>{} requests in blocks of {} tokens. Their working set is {} blocks ({}), {} GiB for {}. A \
          cache that never evicts hits <b>{} %</b> of all {}.</p>",
         grouped(report.requests as u64),
         grouped(report.block_size.into()),
         grouped(report.working_set_blocks.into()),
+        counted(report.rule),
         gib(report.working_set_gib),
         escape(&report.memory),
         percent(report.infinite_hit_rate),
-        report.unit()
+        unit(report.rule)
     );
-    let here = report.deployment_blocks;
-    if let Some(verdict) = report.verdicts.iter().find(|verdict| Some(verdict.blocks) == here) {
-        let _ = writeln!(
-            out,
-            "<p class=\"answer\">At the deployment's <b>{} GiB</b>: {}.</p>",
-            gib(verdict.gib),
-            escape(&verdict.advice)
-        );
+    // The table of verdicts has what to do at each of many sizes.
+    if let [verdict] = report.answers()[..] {
+        let (place, advice) = (report.place(verdict), escape(&verdict.advice));
+        let _ = writeln!(out, "<p class=\"answer\"><b>{place}</b>: {advice}.</p>");
     }
 }
 
 fn chart_of(report: &Report) -> String {
     format!(
         "<div class=\"wide\" tabindex=\"0\">\n{}</div>\n<p>Each line is a policy; higher is better. \
-         Its dots are replays, lru's line is exact at every size that runs all requests. No policy \
-         gets above opt. The distance from opt to infinite closes with memory alone. Point at a dot \
-         for its figures.</p>\n",
+         Its dots are the swept sizes; the lines of lru and opt are exact at every size that runs \
+         all requests. Of many policies the best are coloured, and adaptive. No policy gets above \
+         opt. The distance from opt to infinite closes with memory alone. Point at a dot or a \
+         line for its name.</p>\n",
         chart::figure(report)
     )
 }

@@ -1,7 +1,7 @@
 //! `kvkeep sweep`: eviction policies times cache sizes. More memory, or a better policy?
 //!
-//! One idea per file: what goes in (`source`, `policies`, `sizes`, `memory`), what is made
-//! of it (`report`, `verdict`, and `estimate` for traces larger than memory), and what it looks
+//! The sweep is the simulator's. One idea per file: what goes in (`policies`, `memory`), what
+//! is made of it (`report`, and `estimate` for traces larger than memory), and what it looks
 //! like (`text`, `csv`, `chart` with `svg` and `style`, `html` with `heat`, `help`).
 
 mod chart;
@@ -13,27 +13,26 @@ mod html;
 mod memory;
 mod policies;
 mod report;
-mod sizes;
-mod source;
 mod style;
 mod svg;
 mod text;
-mod verdict;
 
 use crate::{
-    budget_args::BudgetArgs, error::Error, output, progress::Progress, trace_options::TraceOptions,
+    budget_args::BudgetArgs,
+    error::Error,
+    output,
+    progress::Progress,
+    trace_options::{TraceOptions, say_that_stdin_is_not_read},
 };
 use kvkeep_sim::{
-    Accesses, Policy, ReplayError, Rule, Sweep,
-    trace::{Request, Source, Trace},
+    Accesses, Rule, Sweep,
+    sweep::{self, Memory, Named, ReportError, Size},
+    trace::{Request, Source, Trace, TraceError},
 };
-use memory::Memory;
 use report::Report;
 use serde::Serialize;
-use source::Named;
 use std::{
     fs::{self, OpenOptions},
-    io,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -41,11 +40,11 @@ use std::{
     thread,
 };
 
-/// Of the infinite cache's hits.
-const SHARES: [f64; 3] = [0.90, 0.95, 0.99];
-
 #[derive(clap::Args)]
 #[command(after_help = help::EXAMPLES, after_long_help = help::long())]
+// Flags of a budget that mean less where the trace names the blocks.
+#[command(mut_arg("block_size", |arg| arg.help(help::BLOCK_SIZE)))]
+#[command(mut_arg("max_model_len", |arg| arg.help(help::MAX_MODEL_LEN)))]
 pub(crate) struct Args {
     /// A trace, or the files or folder of agent sessions; `-` for stdin [default: a made-up trace]
     trace: Vec<PathBuf>,
@@ -55,17 +54,17 @@ pub(crate) struct Args {
           value_parser = policies::parse, help_heading = HEADING)]
     policies: Vec<policies::Choice>,
     /// Cache sizes, comma separated: blocks (300, 1k), memory (12.58GiB), or a part of the working
-    /// set (10%) [default: the deployment's, and 12 from the longest request to the working set]
-    #[arg(long, value_name = "SIZE", value_delimiter = ',', value_parser = sizes::parse,
+    /// set as --rule counts it (10%) [default: the deployment's, and 12 from the longest request to the working set]
+    #[arg(long, value_name = "SIZE", value_delimiter = ',', value_parser = Size::parse,
           help_heading = HEADING)]
-    sizes: Vec<sizes::Size>,
+    sizes: Vec<Size>,
     /// Which blocks of a prompt count: engine (full ones, the last token is computed again) or
     /// blocks (all alike) [default: engine]
     #[arg(long, value_name = "RULE", value_parser = rule, help_heading = HEADING)]
     rule: Option<Rule>,
-    /// Estimate LRU alone, while the trace streams, from at most N blocks of it; for traces
-    /// larger than memory
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1_024..),
+    /// Estimate LRU alone, while the trace streams, from at most N blocks of it (1024 or more);
+    /// for traces larger than memory
+    #[arg(long, value_name = "N", value_parser = estimate::parse_blocks,
           conflicts_with_all = ["policies", "html", "svg", "threads"], help_heading = HEADING)]
     estimate_blocks: Option<u32>,
     /// Threads [default: one per core]
@@ -120,14 +119,14 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 fn answer(args: &Args) -> Result<String, Error> {
-    let trace = source::open(&args.trace, &args.reading)?;
-    let memory = Memory::new(&args.budget, trace.block_size())?;
+    if args.trace.is_empty() {
+        say_that_stdin_is_not_read();
+    }
+    let trace = Named::open(&args.trace, &args.reading.options())?;
+    let memory = memory::of(&args.budget, trace.block_size())?;
+    let rule = args.rule.unwrap_or_default();
     if let Some(max_blocks) = args.estimate_blocks {
-        if args.rule == Some(Rule::Engine) {
-            let what = "--estimate-blocks counts by --rule blocks only; drop --rule engine";
-            return Err(Error::Input(what.to_owned()));
-        }
-        let report = estimate::run(trace, max_blocks, &args.sizes, &memory)?;
+        let report = estimate::run(trace, rule, max_blocks, &args.sizes, &memory)?;
         return Ok(match args.format {
             Format::Table => report.table(),
             Format::Csv => report.csv(),
@@ -135,7 +134,7 @@ fn answer(args: &Args) -> Result<String, Error> {
         });
     }
     [&args.html, &args.svg].into_iter().flatten().try_for_each(|path| try_to_write(path))?;
-    let report = sweep(args, trace, &memory)?;
+    let report = sweep(args, trace, rule, &memory)?;
     if let Some(path) = &args.html {
         write(path, &html::page(&report))?;
     }
@@ -145,7 +144,7 @@ fn answer(args: &Args) -> Result<String, Error> {
     Ok(match args.format {
         Format::Table => text::render(&report),
         Format::Csv => csv::render(&report),
-        Format::Json => json(&report),
+        Format::Json => json(&report.figures),
     })
 }
 
@@ -162,20 +161,17 @@ fn try_to_write(path: &Path) -> Result<(), Error> {
     let is_new = path.symlink_metadata().is_err();
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
     let tried = file.and_then(|_| if is_new { fs::remove_file(path) } else { Ok(()) });
-    tried.map_err(|error| cannot_be_written(path, &error))
+    tried.map_err(|source| Error::Write { path: path.to_owned(), source })
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Error> {
-    fs::write(path, text).map_err(|error| cannot_be_written(path, &error))
-}
-
-fn cannot_be_written(path: &Path, error: &io::Error) -> Error {
-    Error::Input(format!("{}: cannot be written: {error}", path.display()))
+    fs::write(path, text).map_err(|source| Error::Write { path: path.to_owned(), source })
 }
 
 /// Reads the whole trace.
 fn read(trace: Named) -> Result<Trace, Error> {
-    Trace::read(&mut Shown { trace, requests: 0, progress: Progress::start("read") })
+    let mut shown = Shown { trace, requests: 0, progress: Progress::start("read") };
+    Ok(Trace::read(&mut shown)?)
 }
 
 /// A trace that shows how far it is read.
@@ -186,59 +182,40 @@ struct Shown {
 }
 
 impl Source for Shown {
-    type Error = Error;
+    type Error = TraceError;
 
     fn block_size(&self) -> u32 {
         self.trace.block_size()
     }
 
-    fn read_next(&mut self, request: &mut Request) -> Result<bool, Error> {
+    fn read_next(&mut self, request: &mut Request) -> Result<bool, TraceError> {
         self.requests += 1;
         self.progress.update(self.requests, self.trace.fraction_read());
         self.trace.read_next(request)
     }
 }
 
-fn sweep(args: &Args, trace: Named, memory: &Memory) -> Result<Report, Error> {
-    let name = trace.name.clone();
+fn sweep(args: &Args, trace: Named, rule: Rule, memory: &Memory) -> Result<Report, Error> {
+    let name = trace.name().to_owned();
     let trace = read(trace)?;
-    let rule = args.rule.unwrap_or_default();
     let accesses = Accesses::new(&trace, rule);
     let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let sweep = Sweep::new(&accesses, args.threads.unwrap_or_else(cores));
-    let infinite = sweep.infinite();
-    let sizes = sizes::of_trace(&args.sizes, &accesses, infinite, memory)?;
     let policies = policies::chosen(&args.policies);
     let progress = Mutex::new(Progress::start("swept"));
-    let show = |what: &str, done: usize, of: usize| {
+    let show = |what: &'static str, done: usize, of: usize| {
         if let Ok(mut progress) = progress.lock() {
             progress.say(|| format!("{what}: {done} of {of}"));
         }
     };
-    let show_rows = |done, of| show("policies and sizes", done, of);
-    let rows = sweep.rows(&policies, &sizes, &show_rows).map_err(Error::Replay)?;
-    let show_needed = |done, of| show("sizes needed", done, of);
-    let needed = sweep.needed(&policies, &SHARES, &rows, &show_needed).map_err(Error::Replay)?;
-    let lru = sizes.iter().map(|&blocks| Ok((blocks, sweep.hits(Policy::LRU, blocks)?)));
-    let lru = lru.collect::<Result<Vec<_>, ReplayError>>().map_err(Error::Replay)?;
-    Ok(Report {
-        trace: name,
-        requests: trace.len(),
-        rule,
-        block_size: trace.block_size(),
-        bytes_per_block: memory.bytes_per_block,
-        memory: memory.name.clone(),
-        deployment_blocks: memory.deployment,
-        longest_request_blocks: accesses.longest_request(),
-        working_set_blocks: infinite.blocks,
-        working_set_gib: memory.gib(infinite.blocks),
-        infinite_hit_rate: infinite.hits.rate(),
-        rows: rows.iter().map(|row| report::cell(row, rule, memory)).collect(),
-        needed: needed.iter().map(|needed| report::enough(needed, memory)).collect(),
-        verdicts: verdict::verdicts(&rows, &lru, memory),
-        lru_curve: report::lru_curve(sweep.curve(), &accesses, &sizes),
-        command: command(),
-    })
+    let figures = sweep::Report::new(name, &sweep, &policies, &args.sizes, memory, &show);
+    let figures = figures.map_err(|error| match error {
+        ReportError::Size(error) => Error::Input(format!("--sizes {error}")),
+        ReportError::Replay(error) => Error::Replay(error),
+    })?;
+    let sizes: Vec<u32> = figures.verdicts.iter().map(|verdict| verdict.blocks).collect();
+    let curves = report::curves(&sweep, report::span(&sizes, memory.deployment));
+    Ok(Report { figures, curves, command: command() })
 }
 
 /// What was typed, to type again.

@@ -3,9 +3,6 @@
 use crate::names;
 use kvkeep_sim::{Policy, UnknownPolicy};
 
-/// Swept where nobody says otherwise: the default, and what beats it in places.
-const USUAL: [&str; 6] = ["lru", "lru-2", "s3-fifo", "lhd", "workload-aware", "adaptive"];
-
 /// What `--policy` takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Choice {
@@ -30,9 +27,11 @@ pub(super) fn chosen(choices: &[Choice]) -> Vec<Policy> {
         Choice::All => Policy::all().collect(),
         Choice::One(policy) => vec![*policy],
     };
-    let usual = || USUAL.iter().filter_map(|name| name.parse().ok()).collect();
-    let wanted: Vec<Policy> =
-        if choices.is_empty() { usual() } else { choices.iter().flat_map(of).collect() };
+    let wanted: Vec<Policy> = if choices.is_empty() {
+        Policy::usual().collect()
+    } else {
+        choices.iter().flat_map(of).collect()
+    };
     let mut chosen = Vec::new();
     for policy in wanted {
         if !policy.is_bound() && !chosen.contains(&policy) {

@@ -1,109 +1,62 @@
-//! What a sweep found: the figures behind the table, CSV, JSON and the pictures.
+//! A sweep's report with what its pictures need besides, and what is said about it.
 
-use super::{memory::Memory, verdict::Verdict};
-use crate::table::grouped;
-use kvkeep_sim::{Accesses, Needed, Policy, Row, Rule};
-use serde::{Serialize, Serializer};
+use crate::table::{gib, grouped};
+use kvkeep_sim::sweep::{Cell, Verdict};
+use kvkeep_sim::{Curve, Policy, Rule, Sweep, sweep};
+use serde::Serializer;
+use std::ops::Deref;
 
-/// Points of LRU's curve in a picture.
+/// Points of a curve in a picture.
 const CURVE_POINTS: u32 = 240;
+/// From the least size of a picture to the most; one size alone would have no scale.
+const LEAST_SPAN: f64 = 6.0;
 
-/// A finished sweep; the field names are the JSON keys.
-#[derive(Debug, Serialize)]
+/// A finished sweep.
 pub(super) struct Report {
-    pub(super) trace: String,
-    pub(super) requests: usize,
-    #[serde(serialize_with = "rule_name")]
-    pub(super) rule: Rule,
-    /// Tokens.
-    pub(super) block_size: u32,
-    pub(super) bytes_per_block: u64,
-    /// What takes so many bytes.
-    pub(super) memory: String,
-    /// Blocks of the deployment.
-    pub(super) deployment_blocks: Option<u32>,
-    pub(super) longest_request_blocks: u32,
-    pub(super) working_set_blocks: u32,
-    pub(super) working_set_gib: f64,
-    pub(super) infinite_hit_rate: f64,
-    pub(super) rows: Vec<Cell>,
-    pub(super) needed: Vec<Enough>,
-    pub(super) verdicts: Vec<Verdict>,
-    /// LRU's hit rate by blocks, for pictures.
-    #[serde(skip)]
-    pub(super) lru_curve: Vec<(u32, f64)>,
+    /// The figures, which are the JSON as well.
+    pub(super) figures: sweep::Report,
+    /// Hit rates by blocks, of policies that have them at every size.
+    pub(super) curves: Vec<(Policy, Points)>,
     /// What was typed.
-    #[serde(skip)]
     pub(super) command: String,
 }
 
-/// A policy at a size.
-#[derive(Debug, Serialize)]
-pub(super) struct Cell {
-    #[serde(serialize_with = "policy_name")]
-    pub(super) policy: Policy,
-    pub(super) blocks: u32,
-    pub(super) gib: f64,
-    pub(super) hit_rate: f64,
-    /// In tokens, under the rule of engines.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) hit_tokens: Option<u64>,
-    /// In blocks, under the rule of blocks.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) hit_blocks: Option<u64>,
-    /// Requests larger than the cache.
-    pub(super) rejected: u64,
-    pub(super) evicted: u64,
-}
+impl Deref for Report {
+    type Target = sweep::Report;
 
-/// The cache that is large enough for a share of the infinite cache's hits.
-#[derive(Debug, Serialize)]
-pub(super) struct Enough {
-    #[serde(serialize_with = "policy_name")]
-    pub(super) policy: Policy,
-    pub(super) share: f64,
-    pub(super) blocks: u32,
-    pub(super) gib: f64,
-}
-
-/// A row as it is reported.
-pub(super) fn cell(row: &Row, rule: Rule, memory: &Memory) -> Cell {
-    let hit_in = |this| (rule == this).then_some(row.hits.hit);
-    Cell {
-        policy: row.policy,
-        blocks: row.blocks,
-        gib: memory.gib(row.blocks),
-        hit_rate: row.hits.rate(),
-        hit_tokens: hit_in(Rule::Engine),
-        hit_blocks: hit_in(Rule::Blocks),
-        rejected: row.hits.rejected,
-        evicted: row.hits.evicted,
+    fn deref(&self) -> &sweep::Report {
+        &self.figures
     }
 }
 
-/// A needed size as it is reported.
-pub(super) fn enough(needed: &Needed, memory: &Memory) -> Enough {
-    let Needed { policy, share, blocks } = *needed;
-    Enough { policy, share, blocks, gib: memory.gib(blocks) }
+/// Hit rates by blocks.
+pub(super) type Points = Vec<(u32, f64)>;
+
+/// What a picture shows: blocks from the least to the most of the sizes and the deployment's.
+pub(super) fn span(sizes: &[u32], deployment: Option<u32>) -> (f64, f64) {
+    let blocks = || sizes.iter().copied().chain(deployment);
+    let least = f64::from(blocks().min().unwrap_or(1).max(1));
+    let most = f64::from(blocks().max().unwrap_or(1).max(1));
+    let more = (LEAST_SPAN / (most / least)).max(1.0).sqrt();
+    (least / more, most * more)
 }
 
-/// LRU's curve at sizes of equal ratio between the least and the most of the sweep, as far as
-/// it is exact.
-pub(super) fn lru_curve(
-    curve: &kvkeep_sim::Curve,
-    accesses: &Accesses,
-    sizes: &[u32],
-) -> Vec<(u32, f64)> {
-    let (Some(&least), Some(&most)) = (sizes.first(), sizes.last()) else { return Vec::new() };
-    let least = least.max(accesses.longest_request() + 1);
-    if least >= most {
-        return Vec::new();
-    }
-    let ratio = f64::from(most) / f64::from(least);
-    let at = |n: u32| f64::from(least) * ratio.powf(f64::from(n) / f64::from(CURVE_POINTS));
-    let mut blocks: Vec<u32> = (0..=CURVE_POINTS).map(|n| at(n).round() as u32).collect();
-    blocks.dedup();
-    blocks.into_iter().map(|blocks| (blocks, curve.rate(blocks))).collect()
+/// The exact curves at sizes of equal ratio over `span`, as far as they are exact.
+pub(super) fn curves(sweep: &Sweep<'_>, span: (f64, f64)) -> Vec<(Policy, Points)> {
+    let points = |curve: &Curve| {
+        let least = span.0.max(curve.exact_from().into());
+        let step = |n: u32| (span.1 / least).powf(f64::from(n) / f64::from(CURVE_POINTS));
+        let blocks = (0..=CURVE_POINTS).map(|n| (least * step(n)).round() as u32);
+        let mut points: Points = blocks.map(|blocks| (blocks, curve.rate(blocks))).collect();
+        points.dedup();
+        points
+    };
+    let exact = [Policy::LRU, Policy::Opt].into_iter();
+    let exact = exact.filter_map(|policy| Some((policy, sweep.curve(policy)?)));
+    exact
+        .filter(|(_, curve)| f64::from(curve.exact_from()) < span.1)
+        .map(|(policy, curve)| (policy, points(curve)))
+        .collect()
 }
 
 impl Report {
@@ -117,19 +70,23 @@ impl Report {
         self.rows.iter().filter(move |cell| cell.policy == policy)
     }
 
+    /// A policy's exact curve, empty where it has none.
+    pub(super) fn curve(&self, policy: Policy) -> &[(u32, f64)] {
+        let curve = self.curves.iter().find(|(of, _)| *of == policy);
+        curve.map_or(&[], |(_, points)| points)
+    }
+
+    /// The mean of a policy's hit rates over the sizes.
+    pub(super) fn mean_rate(&self, policy: Policy) -> f64 {
+        let rates: Vec<f64> = self.of(policy).map(|cell| cell.hit_rate).collect();
+        rates.iter().sum::<f64>() / rates.len().max(1) as f64
+    }
+
     /// The policies in the order of the rows, bounds last.
     pub(super) fn policies(&self) -> Vec<Policy> {
         let mut policies: Vec<_> = self.rows.iter().map(|cell| cell.policy).collect();
         policies.dedup();
         policies
-    }
-
-    /// What hits are counted in.
-    pub(super) fn unit(&self) -> &'static str {
-        match self.rule {
-            Rule::Engine => "prompt tokens",
-            Rule::Blocks => "blocks",
-        }
     }
 
     /// GiB of so many blocks.
@@ -143,22 +100,26 @@ impl Report {
         best.is_some_and(|best| best.policy == cell.policy.name())
     }
 
+    /// The verdicts that answer for the deployment; for each size where it was not swept.
+    pub(super) fn answers(&self) -> Vec<&Verdict> {
+        let of = |verdict: &&Verdict| Some(verdict.blocks) == self.deployment_blocks;
+        match self.verdicts.iter().find(of) {
+            Some(verdict) => vec![verdict],
+            None => self.verdicts.iter().collect(),
+        }
+    }
+
+    /// What is said before an answer.
+    pub(super) fn place(&self, verdict: &Verdict) -> String {
+        let of_deployment = Some(verdict.blocks) == self.deployment_blocks;
+        let whose = if of_deployment { "the deployment's " } else { "" };
+        format!("At {whose}{} GiB", gib(verdict.gib))
+    }
+
     /// What the figures mean, a sentence each.
     pub(super) fn footnotes(&self) -> Vec<String> {
         let mut notes = vec![
-            match self.rule {
-                Rule::Engine => {
-                    "Hit rate = cached prompt tokens / prompt tokens. --rule engine: only full \
-                     blocks are cached, a partial last block never; the last token is always \
-                     computed, and so is the block that holds it."
-                }
-                Rule::Blocks => {
-                    "Hit rate = cached blocks / blocks of all prompts. --rule blocks: a partial \
-                     last block counts and hits like a full one, and so does the block of the \
-                     last token."
-                }
-            }
-            .to_owned(),
+            definition(self.rule).to_owned(),
             "Requests run one after another; outputs are ignored. Only leaves are evicted; of each \
              request the tail is released first."
                 .to_owned(),
@@ -184,10 +145,37 @@ impl Report {
     }
 }
 
-fn rule_name<S: Serializer>(rule: &Rule, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(rule.name())
+/// What hits are counted in.
+pub(super) fn unit(rule: Rule) -> &'static str {
+    match rule {
+        Rule::Engine => "prompt tokens",
+        Rule::Blocks => "blocks",
+    }
 }
 
-fn policy_name<S: Serializer>(policy: &Policy, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(policy.name())
+/// Which blocks are in the working set.
+pub(super) fn counted(rule: Rule) -> &'static str {
+    match rule {
+        Rule::Engine => "full ones",
+        Rule::Blocks => "partial ones as well",
+    }
+}
+
+/// What the hit rate is, and of which blocks.
+pub(super) fn definition(rule: Rule) -> &'static str {
+    match rule {
+        Rule::Engine => {
+            "Hit rate = cached prompt tokens / prompt tokens. --rule engine: only full blocks are \
+             cached, a partial last block never; the last token is always computed, and so is the \
+             block that holds it."
+        }
+        Rule::Blocks => {
+            "Hit rate = cached blocks / blocks of all prompts. --rule blocks: a partial last block \
+             counts and hits like a full one, and so does the block of the last token."
+        }
+    }
+}
+
+pub(super) fn rule_name<S: Serializer>(rule: &Rule, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(rule.name())
 }

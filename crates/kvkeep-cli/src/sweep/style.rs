@@ -1,21 +1,19 @@
 //! Colours and fonts of the pictures, for light and dark screens and for paper.
 //!
 //! Six hues that colour-blind readers tell apart (Okabe and Ito 2008, without the yellow that
-//! white paper swallows), each with four dash patterns.
+//! white paper swallows). More lines than that nobody tells apart: the others are grey.
 
 use kvkeep_sim::Policy;
 
 /// Hues of policies.
-const HUES: usize = 6;
-/// Dash patterns of policies.
-const DASHES: [&str; 4] = ["none", "7 3", "2 3", "9 3 2 3"];
+pub(super) const HUES: usize = 6;
 
 /// For the `style` element of a page, or of a picture on its own.
 pub(super) const COLOURS: &str = "\
-:root{--paper:#fff;--ink:#1b1b1b;--soft:#595959;--grid:#e2e2e2;--heat:#56b4e9;
+:root{--paper:#fff;--ink:#1b1b1b;--soft:#595959;--grid:#e2e2e2;--faint:#b9bdc2;--heat:#56b4e9;
 --c0:#0072b2;--c1:#d55e00;--c2:#009e73;--c3:#b8558f;--c4:#e69f00;--c5:#56b4e9}
 @media screen and (prefers-color-scheme:dark){
-:root{--paper:#16181b;--ink:#ececec;--soft:#a8a8a8;--grid:#34373b;--heat:#1f6fa3;
+:root{--paper:#16181b;--ink:#ececec;--soft:#a8a8a8;--grid:#34373b;--faint:#5d6268;--heat:#1f6fa3;
 --c0:#6aa9ff;--c1:#ff8c55;--c2:#3ccf9f;--c3:#e79cc9;--c4:#ffc247;--c5:#a5ddff}}
 svg{font:13px system-ui,'Segoe UI','DejaVu Sans',sans-serif}
 svg text{fill:var(--ink)}svg .soft{fill:var(--soft)}
@@ -33,16 +31,14 @@ pub(super) struct Stroke {
 }
 
 impl Stroke {
-    /// LRU and the bounds stand out, the others are told apart by their place in the sweep.
-    pub(super) fn of(policy: Policy, place: usize) -> Stroke {
-        let (colour, dash, width) = match policy {
-            Policy::LRU => ("var(--ink)".to_owned(), "none", 2.6),
-            Policy::Opt => ("var(--soft)".to_owned(), "12 4", 2.0),
-            Policy::Infinite => ("var(--soft)".to_owned(), "2 4", 2.0),
-            Policy::Evict(_) => {
-                let dash = DASHES[place / HUES % DASHES.len()];
-                (format!("var(--c{})", place % HUES), dash, 1.8)
-            }
+    /// LRU and the bounds stand out, `hue` tells the others apart; without one they are grey.
+    pub(super) fn of(policy: Policy, hue: Option<usize>) -> Stroke {
+        let (colour, dash, width) = match (policy, hue) {
+            (Policy::LRU, _) => ("var(--ink)".to_owned(), "none", 2.6),
+            (Policy::Opt, _) => ("var(--soft)".to_owned(), "12 4", 2.0),
+            (Policy::Infinite, _) => ("var(--soft)".to_owned(), "2 4", 2.0),
+            (Policy::Evict(_), Some(hue)) => (format!("var(--c{})", hue % HUES), "none", 1.8),
+            (Policy::Evict(_), None) => ("var(--faint)".to_owned(), "none", 1.0),
         };
         Stroke { colour, dash, width }
     }
@@ -54,6 +50,11 @@ impl Stroke {
             "class=\"line\" style=\"stroke:{colour}\" stroke-width=\"{width}\" \
              stroke-dasharray=\"{dash}\""
         )
+    }
+
+    /// Whether it is one of the many in grey.
+    pub(super) fn is_faint(&self) -> bool {
+        self.colour == "var(--faint)"
     }
 
     /// Of a dot.
@@ -68,11 +69,12 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn no_two_policies_look_alike() {
-        let strokes: HashSet<String> = Policy::all()
-            .enumerate()
-            .map(|(place, policy)| Stroke::of(policy, place).line())
-            .collect();
-        assert_eq!(strokes.len(), Policy::all().count());
+    fn hues_bounds_and_the_rest_differ() {
+        let other = "sieve".parse().unwrap();
+        let special = [Policy::LRU, Policy::Opt, Policy::Infinite].map(|policy| (policy, Some(0)));
+        let hues = (0..HUES).map(Some).chain([None]).map(|hue| (other, hue));
+        let strokes: HashSet<String> =
+            hues.chain(special).map(|(policy, hue)| Stroke::of(policy, hue).line()).collect();
+        assert_eq!(strokes.len(), HUES + 1 + special.len());
     }
 }

@@ -1,7 +1,8 @@
 //! A sweep as text for people: policies down, sizes across, at most 100 columns wide.
 
-use super::report::{Enough, Report};
+use super::report::{Report, counted, unit};
 use crate::table::{gib, grouped};
+use kvkeep_sim::sweep::Enough;
 use std::fmt::Write as _;
 
 const WIDTH: usize = 100;
@@ -48,10 +49,11 @@ fn head(report: &Report) -> String {
     }
     let _ = writeln!(
         out,
-        "Working set  {}; an infinite cache hits {} % of all {}",
+        "Working set  {}, {}; an infinite cache hits {} % of all {}",
         blocks(report.working_set_blocks),
+        counted(report.rule),
         percent(report.infinite_hit_rate),
-        report.unit()
+        unit(report.rule)
     );
     out
 }
@@ -139,10 +141,8 @@ fn verdicts(out: &mut String, report: &Report) {
         );
     }
     wrap(out, VERDICT_NOTE);
-    let here = report.deployment_blocks;
-    if let Some(verdict) = report.verdicts.iter().find(|verdict| Some(verdict.blocks) == here) {
-        let size = gib(verdict.gib);
-        wrap(out, &format!("At the deployment's {size} GiB: {}.", verdict.advice));
+    for verdict in report.answers() {
+        wrap(out, &format!("{}: {}.", report.place(verdict), verdict.advice));
     }
 }
 

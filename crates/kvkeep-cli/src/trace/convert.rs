@@ -1,6 +1,6 @@
 //! `kvkeep trace convert`, and the writing that `generate` and `sample` share.
 
-use super::Failure;
+use super::{Failure, help};
 use crate::{progress::Progress, trace_options::TraceOptions};
 use kvkeep_sim::trace::{Output, Request, Source, Writer};
 use std::{
@@ -11,6 +11,7 @@ use std::{
 };
 
 #[derive(clap::Args)]
+#[command(after_help = help::convert())]
 pub(super) struct Args {
     /// The trace, `-` for stdin; for agent sessions a folder or files
     #[arg(required = true)]

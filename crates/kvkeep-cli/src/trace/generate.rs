@@ -1,6 +1,7 @@
 //! `kvkeep trace generate`: a made-up trace.
 
-use super::{Failure, convert::OutputArgs};
+use super::{Failure, convert::OutputArgs, help};
+use crate::bytes::parse_count;
 use kvkeep_sim::trace::{Generate, GenerateOptions};
 use std::{
     convert::Infallible,
@@ -9,10 +10,11 @@ use std::{
 };
 
 #[derive(clap::Args)]
+#[command(after_help = help::generate())]
 pub(super) struct Args {
     /// Requests in all
     #[arg(long, value_name = "N", default_value_t = GenerateOptions::default().requests,
-          value_parser = clap::value_parser!(u64).range(1..))]
+          value_parser = parse_count::<u64>)]
     requests: u64,
     /// Sessions that start per second; of 100, 25 are single requests that share nothing
     #[arg(long, value_name = "RATE", allow_negative_numbers = true,

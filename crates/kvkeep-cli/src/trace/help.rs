@@ -1,22 +1,64 @@
 //! What `kvkeep trace --help` says below the verbs.
 
-/// For `-h`.
-pub(super) const EXAMPLES: &str = "\
-Examples:
+const INFO: &str = "
   What is in a trace:
     kvkeep trace info conversation_trace.jsonl
 
+  The same from a pipe, for a program:
+    zcat trace.jsonl.gz | kvkeep trace info - --format json
+";
+
+const CONVERT: &str = "
   64 users of coding agents, as one trace:
     kvkeep trace convert sessions/ --users 64 -o agents.jsonl.zst
 
+  A trace in larger blocks:
+    kvkeep trace convert trace.jsonl --block-size 512 -o coarse.jsonl
+";
+
+const SAMPLE: &str = "
   A tenth of the conversations, replayed:
     kvkeep trace sample trace.jsonl.gz --fraction 0.1 | kvkeep simulate -
+";
 
-  A made-up trace:
-    kvkeep trace generate --requests 100000 --turns 8 -o made-up.jsonl.gz
+const GENERATE: &str = "
+  A made-up trace of long conversations:
+    kvkeep trace generate --requests 100k --turns 8 -o made-up.jsonl.gz
+";
 
+const EXIT_CODES: &str = "
 Exit codes: 0 done; 1 the output could not be written; 2 flags or trace make no
 sense.";
+
+/// For `-h` of all verbs.
+pub(super) fn examples() -> String {
+    format!("Examples:{INFO}{CONVERT}{SAMPLE}{GENERATE}{EXIT_CODES}")
+}
+
+/// For `--help` of one verb.
+fn of_verb(examples: &str) -> String {
+    format!("Examples:{examples}{EXIT_CODES}\n\nFormats and definitions: kvkeep trace --help")
+}
+
+/// For `kvkeep trace info --help`.
+pub(super) fn info() -> String {
+    of_verb(INFO)
+}
+
+/// For `kvkeep trace convert --help`.
+pub(super) fn convert() -> String {
+    of_verb(CONVERT)
+}
+
+/// For `kvkeep trace sample --help`.
+pub(super) fn sample() -> String {
+    of_verb(SAMPLE)
+}
+
+/// For `kvkeep trace generate --help`.
+pub(super) fn generate() -> String {
+    of_verb(GENERATE)
+}
 
 /// The formats, and what the verbs do exactly.
 const DEFINITIONS: &str = "\
@@ -61,5 +103,5 @@ generate:
 
 /// For `--help`.
 pub(super) fn long() -> String {
-    format!("{DEFINITIONS}\n\n{EXAMPLES}")
+    format!("{DEFINITIONS}\n\n{}", examples())
 }

@@ -1,7 +1,8 @@
 //! `kvkeep trace info`: the figures of a trace, as a table and as JSON.
 
-use super::Failure;
+use super::{Failure, help};
 use crate::{
+    bytes::parse_count,
     format::Format,
     output,
     progress::Progress,
@@ -13,12 +14,13 @@ use serde::Serialize;
 use std::{fmt, path::PathBuf, process::ExitCode};
 
 #[derive(clap::Args)]
+#[command(after_help = help::info())]
 pub(super) struct Args {
     /// The trace, `-` for stdin; for agent sessions a folder or files
     #[arg(required = true)]
     trace: Vec<PathBuf>,
     /// Stop after N requests
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = parse_count::<u64>)]
     requests: Option<u64>,
     /// How to print the figures
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -61,7 +63,10 @@ struct Figures {
     prompt_tokens: u64,
     output_tokens: u64,
     blocks: u64,
+    /// The working set by sweep's rule `blocks`.
     distinct_blocks: u64,
+    /// The working set by sweep's rule `engine`.
+    distinct_full_blocks: u64,
     distinct_tokens: u64,
     /// Found blocks / blocks, partial ones as well.
     infinite_block_hit_rate: Option<f64>,
@@ -105,6 +110,7 @@ impl Figures {
             output_tokens: info.output_tokens,
             blocks: info.blocks,
             distinct_blocks: info.distinct_blocks,
+            distinct_full_blocks: info.distinct_full_blocks,
             distinct_tokens: info.distinct_tokens,
             infinite_block_hit_rate: ratio(info.blocks_found, info.blocks),
             infinite_hit_rate: ratio(info.tokens_found, info.input_tokens),
@@ -132,8 +138,9 @@ impl fmt::Display for Figures {
         row(f, "Prompt tokens", &grouped(self.prompt_tokens))?;
         row(f, "Output tokens", &grouped(self.output_tokens))?;
         row(f, "Blocks of prompts", &grouped(self.blocks))?;
-        row(f, "Working set, blocks", &grouped(self.distinct_blocks))?;
-        row(f, "  in tokens", &grouped(self.distinct_tokens))?;
+        row(f, "Working set, full blocks", &grouped(self.distinct_full_blocks))?;
+        row(f, "  with partial blocks", &grouped(self.distinct_blocks))?;
+        row(f, "  those in tokens", &grouped(self.distinct_tokens))?;
         writeln!(f)?;
         row(f, "Infinite hit rate, tokens", &percent(self.infinite_hit_rate))?;
         row(f, "Infinite hit rate, blocks", &percent(self.infinite_block_hit_rate))?;
@@ -161,7 +168,9 @@ impl fmt::Display for Figures {
             writeln!(f)?;
         }
         f.write_str(
-            "\nInfinite hit rate: of a cache that never evicts. Tokens: what an engine finds, full\n\
+            "\nWorking set: different blocks. Engines cache full ones, which sweep counts by its rule\n\
+             `engine`; by its rule `blocks` it counts the partial last blocks of prompts as well.\n\
+             Infinite hit rate: of a cache that never evicts. Tokens: what an engine finds, full\n\
              blocks from the start of the prompt and never its last token, of all prompt tokens.\n\
              Blocks: leading blocks that came before, partial ones as well, of all blocks.\n\
              Reuse distance: different blocks used since a found block's last use, itself counted.\n",

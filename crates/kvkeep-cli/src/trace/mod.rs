@@ -12,7 +12,7 @@ use kvkeep_sim::trace::{BlockSizeError, GenerateError, TraceError};
 use std::{fmt, io, path::PathBuf, process::ExitCode};
 
 #[derive(clap::Args)]
-#[command(after_help = help::EXAMPLES, after_long_help = help::long())]
+#[command(after_help = help::examples(), after_long_help = help::long())]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,

@@ -1,11 +1,12 @@
 //! `kvkeep trace sample`: a share of a trace's conversations.
 
-use super::{Failure, convert::OutputArgs};
+use super::{Failure, convert::OutputArgs, help};
 use crate::trace_options::TraceOptions;
 use kvkeep_sim::trace::Sample;
 use std::{path::PathBuf, process::ExitCode};
 
 #[derive(clap::Args)]
+#[command(after_help = help::sample())]
 pub(super) struct Args {
     /// The trace, `-` for stdin; for agent sessions a folder or files
     #[arg(required = true)]

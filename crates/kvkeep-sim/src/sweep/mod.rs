@@ -4,11 +4,21 @@
 //! and OPT are exact: those give all sizes at once. Cells share nothing but the trace, so the result
 //! does not depend on the number of threads.
 
+mod memory;
 mod needed;
 mod policy;
+mod report;
+mod sizes;
+mod source;
+mod verdict;
 
+pub use memory::{Memory, MemoryError, bytes_per_block};
 pub use needed::Needed;
 pub use policy::{Policy, UnknownPolicy};
+pub use report::{Cell, Enough, OnStage, Report, ReportError};
+pub use sizes::{Size, SizeError, sizes};
+pub use source::Named;
+pub use verdict::{Verdict, What};
 
 use crate::accesses::Accesses;
 use crate::curve::Curve;
@@ -36,7 +46,7 @@ pub struct Row {
 pub struct Sweep<'a> {
     accesses: &'a Accesses,
     threads: NonZeroUsize,
-    curve: Curve,
+    lru: Curve,
     opt: Curve,
     infinite: Row,
 }
@@ -51,26 +61,21 @@ impl<'a> Sweep<'a> {
         Sweep {
             accesses,
             threads,
-            curve: Curve::lru(accesses),
+            lru: Curve::lru(accesses),
             opt: Curve::opt(accesses),
             // Blocks are numbered with 32 bits, so there are no more different ones.
             infinite: Row { policy: Policy::Infinite, blocks: kept as u32, hits },
         }
     }
 
-    /// The curve of a policy that has one.
-    fn exact(&self, policy: Policy) -> Option<&Curve> {
+    /// The exact curve of a policy that has one: LRU and OPT.
+    #[must_use]
+    pub fn curve(&self, policy: Policy) -> Option<&Curve> {
         match policy {
-            Policy::LRU => Some(&self.curve),
+            Policy::LRU => Some(&self.lru),
             Policy::Opt => Some(&self.opt),
             Policy::Evict(_) | Policy::Infinite => None,
         }
-    }
-
-    /// LRU at every size.
-    #[must_use]
-    pub fn curve(&self) -> &Curve {
-        &self.curve
     }
 
     /// The cache without bound; its `blocks` are the working set.
@@ -82,7 +87,7 @@ impl<'a> Sweep<'a> {
     /// A cache of so many blocks holds the working set and runs the longest request: it never
     /// evicts, whatever its policy.
     fn never_evicts_from(&self) -> u32 {
-        self.infinite.blocks.max(self.curve.exact_from())
+        self.infinite.blocks.max(self.lru.exact_from())
     }
 
     /// What a cache of `blocks` blocks hits with `policy`. A replay, unless a curve knows.
@@ -90,7 +95,7 @@ impl<'a> Sweep<'a> {
     /// # Errors
     /// There can be no cache of so many blocks.
     pub fn hits(&self, policy: Policy, blocks: u32) -> Result<Hits, ReplayError> {
-        if let Some(curve) = self.exact(policy).filter(|curve| blocks >= curve.exact_from()) {
+        if let Some(curve) = self.curve(policy).filter(|curve| blocks >= curve.exact_from()) {
             return Ok(curve.hits(blocks));
         }
         match policy {

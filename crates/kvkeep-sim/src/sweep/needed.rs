@@ -51,7 +51,7 @@ impl Sweep<'_> {
     }
 
     fn blocks_for(&self, policy: Policy, share: f64, rows: &[Row]) -> Result<u32, ReplayError> {
-        if let Some(curve) = self.exact(policy) {
+        if let Some(curve) = self.curve(policy) {
             let blocks = curve.blocks_for(share);
             if blocks > curve.exact_from() {
                 return Ok(blocks);
@@ -69,7 +69,7 @@ impl Sweep<'_> {
             }
             low = row.blocks;
         }
-        let precision = if self.exact(policy).is_some() { u32::MAX } else { PRECISION };
+        let precision = if self.curve(policy).is_some() { u32::MAX } else { PRECISION };
         while high - low > (high / precision).max(1) {
             let middle = low + (high - low) / 2;
             if is_enough(self.hits(policy, middle)?.hit) {

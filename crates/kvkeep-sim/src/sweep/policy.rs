@@ -24,6 +24,12 @@ impl Policy {
         Kind::ALL.into_iter().map(Policy::Evict).chain([Policy::Opt, Policy::Infinite])
     }
 
+    /// Those to sweep where nobody says otherwise: the default, and what beats it in places.
+    pub fn usual() -> impl Iterator<Item = Policy> {
+        let usual = ["lru", "lru-2", "s3-fifo", "lhd", "workload-aware", "adaptive"];
+        Policy::all().filter(move |policy| usual.contains(&policy.name()))
+    }
+
     /// Its name on a command line.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -9,16 +9,17 @@
 //! error.
 
 use super::{
-    Input, LineProblem, Request, Source, TraceError,
-    lines::{Lines, block_size, id_count, prompt_tokens, tokens},
+    Input, LineProblem, Request, TraceError,
+    lines::{block_size, id_count, prompt_tokens, tokens},
     names::Names,
-    unordered::Window,
+    unordered::{Log, Unordered},
 };
 use serde::Deserialize;
 
+/// One line.
 #[derive(Deserialize)]
 #[serde(expecting = "a JSON object with an event")]
-struct Line {
+pub struct Line {
     event: Event,
 }
 
@@ -50,16 +51,10 @@ struct Replay {
 }
 
 /// Streams the requests of a trace in this format.
-pub struct Dynamo {
-    lines: Lines,
-    window: Window,
-    events: Events,
-    /// The block size is in the first request, so it is read at once.
-    first: Option<Request>,
-}
+pub type Dynamo = Unordered<Events>;
 
 /// What is known from the events so far.
-struct Events {
+pub struct Events {
     /// 0 before the first request.
     block_size: u32,
     sessions: Names,
@@ -71,36 +66,21 @@ impl Dynamo {
     /// # Errors
     /// There is no request, or one of the first is malformed.
     pub fn new(input: Input) -> Result<Self, TraceError> {
-        let mut dynamo = Self {
-            lines: Lines::new(input),
-            window: Window::default(),
-            events: Events { block_size: 0, sessions: Names::default() },
-            first: None,
-        };
-        dynamo.first = dynamo.next()?;
-        if dynamo.first.is_none() {
-            return Err(dynamo.lines.no_requests());
-        }
-        Ok(dynamo)
-    }
-
-    fn next(&mut self) -> Result<Option<Request>, TraceError> {
-        let Self { lines, window, events, .. } = self;
-        window.next(lines, "request_received_ms", |lines| {
-            while let Some(line) = lines.next_json::<Line>()? {
-                let request = events.request(line.event);
-                if let Some(request) = request.map_err(|problem| lines.error(problem))? {
-                    return Ok(Some(request));
-                }
-            }
-            Ok(None)
-        })
+        Self::open(input, Events { block_size: 0, sessions: Names::default() })
     }
 }
 
-impl Events {
+impl Log for Events {
+    type Line = Line;
+
+    const TIME_FIELD: &'static str = "request_received_ms";
+
+    fn block_size(&self) -> u32 {
+        self.block_size
+    }
+
     /// The request that ended, if the event says so.
-    fn request(&mut self, event: Event) -> Result<Option<Request>, LineProblem> {
+    fn request(&mut self, Line { event }: Line) -> Result<Option<Request>, LineProblem> {
         let Some(EndedRequest { output_tokens, request_received_ms, replay: Some(replay) }) =
             event.request.filter(|_| event.event_type == "request_end")
         else {
@@ -127,28 +107,6 @@ impl Events {
             turn: None,
             category: None,
         }))
-    }
-}
-
-impl Source for Dynamo {
-    type Error = TraceError;
-
-    fn block_size(&self) -> u32 {
-        self.events.block_size
-    }
-
-    fn read_next(&mut self, request: &mut Request) -> Result<bool, TraceError> {
-        let next = match self.first.take() {
-            Some(first) => Some(first),
-            None => self.next()?,
-        };
-        let Some(next) = next else { return Ok(false) };
-        *request = next;
-        Ok(true)
-    }
-
-    fn fraction_read(&self) -> Option<f64> {
-        self.lines.fraction_read()
     }
 }
 

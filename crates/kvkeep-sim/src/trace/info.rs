@@ -10,13 +10,13 @@
 //! The reuse distance of a block is the number of different blocks used since its last use,
 //! itself included: an LRU cache of that many blocks, or more, still has it.
 //!
-//! Streams. Memory: about 60 bytes per distinct block, 20 per session, and the distinct
-//! lengths and distances.
+//! Streams. Memory: TODO
 
 use super::{Request, Source};
 use crate::RecencyStack;
-use ahash::AHashMap;
-use std::collections::{BTreeMap, hash_map::Entry};
+use ahash::{AHashMap, RandomState};
+use hashbrown::{HashTable, hash_table::Entry};
+use std::collections::BTreeMap;
 
 /// Reuse within so many ms counts as soon.
 const SOON_MS: u64 = 10_000;
@@ -38,8 +38,10 @@ pub struct Info {
     pub output_tokens: u64,
     /// Blocks of all prompts, partial ones as well.
     pub blocks: u64,
-    /// Different blocks.
+    /// Different blocks, partial ones as well.
     pub distinct_blocks: u64,
+    /// Of these, the ones that came full at least once: all that an engine ever caches.
+    pub distinct_full_blocks: u64,
     /// Tokens that the different blocks cover: the working set.
     pub distinct_tokens: u64,
     /// Blocks that a cache that never evicts finds, by the first rule above.
@@ -88,48 +90,79 @@ impl Lengths {
     }
 }
 
-/// A block that came before.
+/// What is known of a block that came before.
 #[derive(Clone, Copy)]
 struct Known {
-    /// In order of appearance.
-    number: u32,
-    last_request: u64,
-    last_ms: u64,
+    /// The number of the last request that used it.
+    last_request: u32,
     /// Whether it came full: a partial block is of no use to an engine.
     is_full: bool,
 }
 
-/// All blocks so far.
+/// All blocks so far, numbered in order of appearance.
 struct Blocks {
-    known: AHashMap<u64, Known>,
+    /// Numbers, found by their ids: a map from ids would hold each of them beside a number, in
+    /// a table that is half empty.
+    numbers: HashTable<u32>,
+    ids: Vec<u64>,
+    /// By number: the last request, and in the lowest bit whether the block came full.
+    known: Vec<u32>,
+    hashes: RandomState,
     stack: RecencyStack,
     /// The numbers of the blocks of the request at hand.
     chain: Vec<u32>,
 }
 
 impl Blocks {
+    fn new() -> Self {
+        Self {
+            numbers: HashTable::new(),
+            ids: Vec::new(),
+            known: Vec::new(),
+            hashes: RandomState::new(),
+            stack: RecencyStack::new(0),
+            chain: Vec::new(),
+        }
+    }
+
     /// Notes a use, and tells what was known before. A block that a request names twice is
     /// used once.
-    fn use_block(&mut self, id: u64, request: u64, time_ms: u64, is_full: bool) -> Option<Known> {
-        let number = self.known.len() as u32;
-        let now = Known { number, last_request: request, last_ms: time_ms, is_full };
-        match self.known.entry(id) {
-            Entry::Vacant(entry) => {
-                entry.insert(now);
+    fn use_block(&mut self, id: u64, now: Known) -> Option<Known> {
+        let Self { numbers, ids, hashes, .. } = self;
+        let found = numbers.entry(
+            hashes.hash_one(id),
+            |&number| ids[number as usize] == id,
+            |&number| hashes.hash_one(ids[number as usize]),
+        );
+        let number = match found {
+            Entry::Vacant(place) => {
+                let number = ids.len() as u32;
+                place.insert(number);
+                ids.push(id);
+                self.known.push(now.packed());
                 self.stack.grow(number.saturating_add(1));
                 self.chain.push(number);
-                None
+                return None;
             }
-            Entry::Occupied(mut entry) => {
-                let before = *entry.get();
-                let number = before.number;
-                entry.insert(Known { number, is_full: is_full || before.is_full, ..now });
-                if before.last_request != request {
-                    self.chain.push(number);
-                }
-                Some(before)
-            }
+            Entry::Occupied(place) => *place.get(),
+        };
+        let known = &mut self.known[number as usize];
+        let before = Known::unpacked(*known);
+        *known = Known { is_full: now.is_full || before.is_full, ..now }.packed();
+        if before.last_request != now.last_request {
+            self.chain.push(number);
         }
+        Some(before)
+    }
+}
+
+impl Known {
+    fn packed(self) -> u32 {
+        self.last_request << 1 | u32::from(self.is_full)
+    }
+
+    fn unpacked(known: u32) -> Self {
+        Self { last_request: known >> 1, is_full: known & 1 == 1 }
     }
 }
 
@@ -145,15 +178,16 @@ impl Info {
         mut progress: impl FnMut(u64, Option<f64>),
     ) -> Result<Self, S::Error> {
         let mut info = Self { block_size: source.block_size(), ..Self::default() };
-        let mut blocks =
-            Blocks { known: AHashMap::new(), stack: RecencyStack::new(0), chain: Vec::new() };
+        let mut blocks = Blocks::new();
+        let mut times_ms = Vec::new();
         let mut sessions: AHashMap<u64, u32> = AHashMap::new();
         let mut request = Request::default();
         let mut first_ms = None;
         while limit.is_none_or(|limit| info.requests < limit) && source.read_next(&mut request)? {
             let first_ms = *first_ms.get_or_insert(request.time_ms);
             info.duration_ms = request.time_ms.saturating_sub(first_ms);
-            info.add(&request, &mut blocks);
+            times_ms.push(request.time_ms);
+            info.add(&request, &mut blocks, &times_ms);
             if let Some(session) = request.session {
                 let requests = sessions.entry(session).or_default();
                 *requests = requests.saturating_add(1);
@@ -161,6 +195,8 @@ impl Info {
             progress(info.requests, source.fraction_read());
         }
         info.distinct_blocks = blocks.known.len() as u64;
+        let full = blocks.known.iter().filter(|known| Known::unpacked(**known).is_full);
+        info.distinct_full_blocks = full.count() as u64;
         info.sessions = sessions.len() as u64;
         for requests in sessions.into_values() {
             info.session_requests.add(requests);
@@ -168,7 +204,8 @@ impl Info {
         Ok(info)
     }
 
-    fn add(&mut self, request: &Request, blocks: &mut Blocks) {
+    /// Adds the last request that `times_ms` has.
+    fn add(&mut self, request: &Request, blocks: &mut Blocks, times_ms: &[u64]) {
         let block_size = u64::from(self.block_size.max(1));
         let input_tokens = u64::from(request.input_tokens);
         self.requests += 1;
@@ -181,15 +218,17 @@ impl Info {
         let (mut found, mut found_full) = (0_u64, 0_u64);
         let (mut goes_on, mut goes_on_full) = (true, true);
         let mut age_ms = u64::MAX;
+        let last_request = times_ms.len() as u32 - 1;
         blocks.chain.clear();
         for (index, &id) in request.blocks.iter().enumerate() {
             let start = index as u64 * block_size;
             let tokens = block_size.min(input_tokens.saturating_sub(start));
             let is_full = tokens == block_size;
-            let before = blocks.use_block(id, self.requests, request.time_ms, is_full);
+            let before = blocks.use_block(id, Known { last_request, is_full });
             match before {
                 Some(before) => {
-                    age_ms = age_ms.min(request.time_ms.saturating_sub(before.last_ms));
+                    let last_ms = times_ms[before.last_request as usize];
+                    age_ms = age_ms.min(request.time_ms.saturating_sub(last_ms));
                 }
                 None => self.distinct_tokens += tokens,
             }
@@ -280,6 +319,7 @@ mod tests {
                 output_tokens: 12,
                 blocks: 13,
                 distinct_blocks: 5,
+                distinct_full_blocks: 3,
                 // 1, 2 and 4 are full, 3 covers two tokens and 5 three.
                 distinct_tokens: 17,
                 blocks_found: 7,

@@ -16,10 +16,10 @@
 //! order of time among the next 4,096 lookups; one that is later than that is an error.
 
 use super::{
-    Input, LineProblem, Request, Source, TraceError,
+    Input, LineProblem, Request, TraceError,
     fresh::FreshIds,
-    lines::{Lines, block_size, id_count, seconds, tokens},
-    unordered::Window,
+    lines::{block_size, id_count, seconds, tokens},
+    unordered::{Log, Unordered},
 };
 use serde::{Deserialize, Deserializer, de};
 use std::{fmt, num::NonZeroU32};
@@ -27,9 +27,10 @@ use std::{fmt, num::NonZeroU32};
 /// Tokens per chunk where neither the log nor the caller says.
 const CHUNK_SIZE: u32 = 256;
 
+/// One line.
 #[derive(Deserialize)]
 #[serde(expecting = "a JSON object with timestamp and chunk_hashes")]
-struct Line {
+pub struct Line {
     timestamp: f64,
     chunk_hashes: Vec<ChunkHash>,
     chunk_size: Option<u32>,
@@ -37,16 +38,10 @@ struct Line {
 }
 
 /// Streams the lookups of a log.
-pub struct LmCache {
-    lines: Lines,
-    window: Window,
-    lookups: Lookups,
-    /// The chunk size is in the first line, so it is read at once.
-    first: Option<Request>,
-}
+pub type LmCache = Unordered<Lookups>;
 
 /// What is known from the lines so far.
-struct Lookups {
+pub struct Lookups {
     /// Of lines that do not say.
     default_chunk_size: u32,
     /// None before the first line.
@@ -61,34 +56,20 @@ impl LmCache {
     /// There is no lookup, or one of the first is malformed.
     pub fn new(input: Input, chunk_size: Option<NonZeroU32>) -> Result<Self, TraceError> {
         let default_chunk_size = chunk_size.map_or(CHUNK_SIZE, NonZeroU32::get);
-        let mut log = Self {
-            lines: Lines::new(input),
-            window: Window::default(),
-            lookups: Lookups { default_chunk_size, chunk_size: None, fresh: FreshIds::new() },
-            first: None,
-        };
-        log.first = log.next()?;
-        if log.first.is_none() {
-            return Err(log.lines.no_requests());
-        }
-        Ok(log)
-    }
-
-    fn next(&mut self) -> Result<Option<Request>, TraceError> {
-        let Self { lines, window, lookups, .. } = self;
-        window.next(lines, "timestamp", |lines| {
-            while let Some(line) = lines.next_json()? {
-                let request = lookups.request(line).map_err(|problem| lines.error(problem))?;
-                if let Some(request) = request {
-                    return Ok(Some(request));
-                }
-            }
-            Ok(None)
-        })
+        let fresh = FreshIds::new();
+        Self::open(input, Lookups { default_chunk_size, chunk_size: None, fresh })
     }
 }
 
-impl Lookups {
+impl Log for Lookups {
+    type Line = Line;
+
+    const TIME_FIELD: &'static str = "timestamp";
+
+    fn block_size(&self) -> u32 {
+        self.chunk_size.unwrap_or(self.default_chunk_size)
+    }
+
     /// The request of a line, if it looked anything up.
     fn request(&mut self, line: Line) -> Result<Option<Request>, LineProblem> {
         let size = line.chunk_size.unwrap_or(self.default_chunk_size);
@@ -112,28 +93,6 @@ impl Lookups {
             blocks,
             ..Request::default()
         }))
-    }
-}
-
-impl Source for LmCache {
-    type Error = TraceError;
-
-    fn block_size(&self) -> u32 {
-        self.lookups.chunk_size.unwrap_or(self.lookups.default_chunk_size)
-    }
-
-    fn read_next(&mut self, request: &mut Request) -> Result<bool, TraceError> {
-        let next = match self.first.take() {
-            Some(first) => Some(first),
-            None => self.next()?,
-        };
-        let Some(next) = next else { return Ok(false) };
-        *request = next;
-        Ok(true)
-    }
-
-    fn fraction_read(&self) -> Option<f64> {
-        self.lines.fraction_read()
     }
 }
 

@@ -1,15 +1,35 @@
-//! Puts logs that are nearly in order of arrival into it, with bounded memory.
+//! Reads logs that are nearly in order of arrival, in order, with bounded memory.
 
-use super::{LineProblem, Request, TraceError, lines::Lines};
+use super::{Input, LineProblem, Request, Source, TraceError, lines::Lines};
+use serde::de::DeserializeOwned;
 use std::{cmp::Ordering, collections::BinaryHeap};
 
 /// Requests that are held at most. A log written at the end of each request is out of order
 /// by the requests in flight, which are far fewer.
 const WINDOW: usize = 4_096;
 
-/// The next requests of a log, in order of arrival.
-#[derive(Default)]
-pub(super) struct Window {
+/// What the lines of a log mean.
+pub trait Log {
+    /// One line.
+    type Line: DeserializeOwned;
+
+    /// Its field with the time of arrival.
+    const TIME_FIELD: &'static str;
+
+    /// Tokens per block, once a line has been read.
+    fn block_size(&self) -> u32;
+
+    /// The request of a line, if it has one.
+    ///
+    /// # Errors
+    /// The line makes no sense.
+    fn request(&mut self, line: Self::Line) -> Result<Option<Request>, LineProblem>;
+}
+
+/// Streams the requests of a log, in order of arrival.
+pub struct Unordered<L> {
+    lines: Lines,
+    log: L,
     held: BinaryHeap<Held>,
     taken: u64,
     is_at_end: bool,
@@ -21,31 +41,64 @@ struct Held {
     number: u64,
 }
 
-impl Window {
-    /// Gives the earliest request of the window, which `read` fills first. An error when a
-    /// request is later in the log than the window can put right.
-    pub(super) fn next(
-        &mut self,
-        lines: &mut Lines,
-        time_field: &'static str,
-        mut read: impl FnMut(&mut Lines) -> Result<Option<Request>, TraceError>,
-    ) -> Result<Option<Request>, TraceError> {
+impl<L: Log> Unordered<L> {
+    /// Reads the first requests of `input`.
+    pub(super) fn open(input: Input, log: L) -> Result<Self, TraceError> {
+        let mut opened = Self {
+            lines: Lines::new(input),
+            log,
+            held: BinaryHeap::new(),
+            taken: 0,
+            is_at_end: false,
+        };
+        opened.fill()?;
+        if opened.held.is_empty() {
+            return Err(opened.lines.no_requests());
+        }
+        Ok(opened)
+    }
+
+    /// Fills the window. An error when a request is later in the log than the window can put
+    /// right.
+    fn fill(&mut self) -> Result<(), TraceError> {
+        let Self { lines, log, .. } = self;
         while !self.is_at_end && self.held.len() < WINDOW {
-            let Some(request) = read(lines)? else {
+            let Some(line) = lines.next_json()? else {
                 self.is_at_end = true;
                 break;
             };
+            let request = log.request(line).map_err(|problem| lines.error(problem))?;
+            let Some(request) = request else { continue };
             let (from_ms, to_ms) = (lines.last_ms(), request.time_ms);
             if to_ms < from_ms {
-                let problem = LineProblem::TimeGoesBack { field: time_field, from_ms, to_ms };
+                let problem = LineProblem::TimeGoesBack { field: L::TIME_FIELD, from_ms, to_ms };
                 return Err(lines.error(problem));
             }
             self.held.push(Held { request, number: self.taken });
             self.taken += 1;
         }
-        let Some(Held { request, .. }) = self.held.pop() else { return Ok(None) };
-        lines.advance(time_field, request.time_ms).map_err(|problem| lines.error(problem))?;
-        Ok(Some(request))
+        Ok(())
+    }
+}
+
+impl<L: Log> Source for Unordered<L> {
+    type Error = TraceError;
+
+    fn block_size(&self) -> u32 {
+        self.log.block_size()
+    }
+
+    fn read_next(&mut self, request: &mut Request) -> Result<bool, TraceError> {
+        self.fill()?;
+        let Some(earliest) = self.held.pop() else { return Ok(false) };
+        *request = earliest.request;
+        let advanced = self.lines.advance(L::TIME_FIELD, request.time_ms);
+        advanced.map_err(|problem| self.lines.error(problem))?;
+        Ok(true)
+    }
+
+    fn fraction_read(&self) -> Option<f64> {
+        self.lines.fraction_read()
     }
 }
 
@@ -74,32 +127,39 @@ impl Eq for Held {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::Input;
+    use crate::trace::testing::read_all;
+
+    /// Each line is a time; prompts are as long as the lines before.
+    struct Times(u32);
+
+    impl Log for Times {
+        type Line = u64;
+
+        const TIME_FIELD: &'static str = "time";
+
+        fn block_size(&self) -> u32 {
+            u32::MAX
+        }
+
+        fn request(&mut self, time_ms: u64) -> Result<Option<Request>, LineProblem> {
+            self.0 += 1;
+            let (input_tokens, blocks) = (self.0, vec![0]);
+            Ok(Some(Request { time_ms, input_tokens, blocks, ..Request::default() }))
+        }
+    }
 
     fn order(times: &[u64]) -> Result<Vec<(u64, u32)>, String> {
         let text = times.iter().map(|time| format!("{time}\n")).collect::<String>();
-        let mut lines = Lines::new(Input::from_bytes("t", text).unwrap());
-        let mut window = Window::default();
-        let mut number = 0;
-        let mut ordered = Vec::new();
-        let mut read = |lines: &mut Lines| {
-            number += 1;
-            let time = lines.next_json()?;
-            Ok(time.map(|time_ms| Request { time_ms, input_tokens: number, ..Request::default() }))
-        };
-        while let Some(request) =
-            window.next(&mut lines, "time", &mut read).map_err(|error| error.to_string())?
-        {
-            ordered.push((request.time_ms, request.input_tokens));
-        }
-        Ok(ordered)
+        let opened = Unordered::open(Input::from_bytes("t", text).unwrap(), Times(0));
+        let requests = read_all(opened.map_err(|error| error.to_string())?)?;
+        Ok(requests.iter().map(|request| (request.time_ms, request.input_tokens)).collect())
     }
 
     #[test]
     fn equal_times_keep_the_order_of_the_log() {
         let expected = vec![(1, 2), (2, 4), (3, 1), (3, 3), (3, 5)];
         assert_eq!(order(&[3, 1, 3, 2, 3]).unwrap(), expected);
-        assert!(order(&[]).unwrap().is_empty());
+        assert_eq!(order(&[]).unwrap_err(), "t: the trace has no requests");
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! (the capacity gap); what LRU misses of the optimum's hits, another policy might get. Gaps
 //! below [`WORTH_IT`] are not worth acting on.
 
-use super::memory::Memory;
-use kvkeep_sim::{Hits, Policy, Row};
+use super::{Memory, Policy, Row};
+use crate::replay::Hits;
 use serde::Serialize;
 
 /// A point of hit rate.
@@ -13,27 +13,31 @@ const WORTH_IT: f64 = 0.01;
 
 /// The verdict on one size; the field names are the JSON keys.
 #[derive(Debug, Serialize)]
-pub(super) struct Verdict {
-    pub(super) blocks: u32,
-    pub(super) gib: f64,
+#[non_exhaustive]
+pub struct Verdict {
+    /// The size.
+    pub blocks: u32,
+    /// The same in GiB.
+    pub gib: f64,
     /// The best policy that was swept.
-    pub(super) policy: &'static str,
+    pub policy: &'static str,
     /// Infinite cache - optimum.
-    pub(super) capacity_gap: f64,
+    pub capacity_gap: f64,
     /// Optimum - best policy that was swept.
-    pub(super) policy_gap: f64,
+    pub policy_gap: f64,
     /// Optimum - LRU.
-    pub(super) lru_gap: f64,
+    pub lru_gap: f64,
     /// Best policy that was swept - LRU.
-    pub(super) gain_over_lru: f64,
-    pub(super) verdict: What,
+    pub gain_over_lru: f64,
+    /// What would help.
+    pub verdict: What,
     /// What to do, in a sentence.
-    pub(super) advice: String,
+    pub advice: String,
 }
 
 /// What would help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(super) enum What {
+pub enum What {
     /// Capacity gap alone.
     #[serde(rename = "capacity")]
     Capacity,
@@ -50,7 +54,8 @@ pub(super) enum What {
 
 impl What {
     /// For a column of a table.
-    pub(super) const fn words(self) -> &'static str {
+    #[must_use]
+    pub const fn words(self) -> &'static str {
         match self {
             What::Capacity => "capacity",
             What::Policy => "policy",

@@ -1,8 +1,8 @@
 //! Cache sizes: as they are named, and which to sweep where none are.
 
 use super::memory::Memory;
-use crate::{bytes::parse_bytes, error::Error};
-use kvkeep_sim::{Accesses, Row};
+use crate::amount::{parse_bytes, parse_count};
+use std::fmt;
 
 /// Sizes from the longest request to the working set.
 const STEPS: u32 = 12;
@@ -11,7 +11,7 @@ const MAX_BLOCKS: u64 = 1 << 31;
 
 /// A size as it was named.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Size {
+pub struct Size {
     name: String,
     amount: Amount,
 }
@@ -24,40 +24,42 @@ enum Amount {
     Percent(f64),
 }
 
-/// Parses `300`, `1k`, `2.5M` (blocks), `12.58GiB` (memory), `10%` (of the working set).
-pub(super) fn parse(name: &str) -> Result<Size, String> {
-    let text = name.trim();
-    let amount = if let Some(number) = text.strip_suffix('%') {
-        let percent = number.trim().parse::<f64>().ok().filter(|percent| {
-            // `inf`, `nan` and `1e9` are numbers to Rust.
-            *percent > 0.0 && *percent <= 1_000.0 && !number.contains(['e', 'E'])
-        });
-        Amount::Percent(percent.ok_or("expected above 0 % and at most 1000 % of the working set")?)
-    } else if text.ends_with(['b', 'B']) {
-        Amount::Bytes(parse_bytes(text)?)
-    } else {
-        // The units of bytes, but a letter is a decimal unit of blocks.
-        let decimal = text.to_ascii_lowercase();
-        if decimal.ends_with(['g', 't']) {
-            return Err(format!("blocks or memory? write {text}iB for memory"));
-        }
-        Amount::Blocks(parse_bytes(&decimal).map_err(|_| {
-            "expected blocks (300, 1k, 2.5M), memory (12.58GiB, 24GB) or a part of the working \
-             set (10%)"
-        })?)
-    };
-    Ok(Size { name: name.to_owned(), amount })
-}
-
 impl Size {
+    /// Parses `300`, `1k`, `2.5M` (blocks), `12.58GiB` (memory), `10%` (of the working set).
+    ///
+    /// # Errors
+    /// Says what was expected.
+    pub fn parse(name: &str) -> Result<Size, String> {
+        let text = name.trim();
+        let amount = if let Some(number) = text.strip_suffix('%') {
+            let percent = number.trim().parse::<f64>().ok().filter(|percent| {
+                // `inf`, `nan` and `1e9` are numbers to Rust.
+                *percent > 0.0 && *percent <= 1_000.0 && !number.contains(['e', 'E'])
+            });
+            Amount::Percent(
+                percent.ok_or("expected above 0 % and at most 1000 % of the working set")?,
+            )
+        } else if text.ends_with(['b', 'B']) {
+            Amount::Bytes(parse_bytes(text)?)
+        } else if text.ends_with(['g', 't', 'G', 'T']) {
+            return Err(format!("blocks or memory? write {text}iB for memory"));
+        } else {
+            Amount::Blocks(parse_count(text).map_err(|_| {
+                "expected blocks (300, 1k, 2.5M), memory (12.58GiB, 24GB) or a part of the working \
+             set (10%)"
+            })?)
+        };
+        Ok(Size { name: name.to_owned(), amount })
+    }
+
     /// The blocks of it.
-    pub(super) fn blocks(&self, working_set: u64, memory: &Memory) -> Result<u32, Error> {
+    fn blocks(&self, working_set: u64, memory: &Memory) -> Result<u32, SizeError> {
         let blocks = match self.amount {
             Amount::Blocks(blocks) => blocks,
             Amount::Bytes(bytes) => bytes / memory.bytes_per_block,
             Amount::Percent(percent) => (working_set as f64 * percent / 100.0) as u64,
         };
-        let wrong = |what| Err(Error::Input(format!("--sizes {}: {what}", self.name)));
+        let wrong = |why| Err(SizeError { size: self.name.clone(), why });
         match blocks {
             0 => wrong("that is less than one block".to_owned()),
             1..MAX_BLOCKS => Ok(blocks as u32),
@@ -66,13 +68,32 @@ impl Size {
     }
 }
 
-/// The sizes to sweep, in blocks, ascending.
-pub(super) fn chosen(
+/// No cache can have this size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SizeError {
+    size: String,
+    why: String,
+}
+
+impl fmt::Display for SizeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.size, self.why)
+    }
+}
+
+impl std::error::Error for SizeError {}
+
+/// The sizes to sweep, in blocks, ascending: those that are named, or the usual ones for a
+/// working set and a longest request (blocks).
+///
+/// # Errors
+/// No cache can have one of the sizes.
+pub fn sizes(
     sizes: &[Size],
     working_set: u64,
     longest: u32,
     memory: &Memory,
-) -> Result<Vec<u32>, Error> {
+) -> Result<Vec<u32>, SizeError> {
     let mut blocks = match sizes {
         [] => usual(working_set, longest, memory),
         _ => sizes.iter().map(|size| size.blocks(working_set, memory)).collect::<Result<_, _>>()?,
@@ -80,16 +101,6 @@ pub(super) fn chosen(
     blocks.sort_unstable();
     blocks.dedup();
     Ok(blocks)
-}
-
-/// For a sweep that holds its trace.
-pub(super) fn of_trace(
-    sizes: &[Size],
-    accesses: &Accesses,
-    infinite: Row,
-    memory: &Memory,
-) -> Result<Vec<u32>, Error> {
-    chosen(sizes, infinite.blocks.into(), accesses.longest_request(), memory)
 }
 
 /// The deployment's, and steps of equal ratio between what runs the longest request and what
@@ -135,31 +146,34 @@ mod tests {
             ("0.01%", 1),
             (" 250 % ", 25_000),
         ] {
-            let size = parse(name).unwrap();
+            let size = Size::parse(name).unwrap();
             assert_eq!(size.blocks(10_000, &memory()).unwrap(), blocks, "{name}");
         }
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for name in ["", "k", "-3", "1.5", "0%", "-1%", "inf%", "nan%", "1e2%", "12 apples", "%"] {
-            assert!(parse(name).is_err(), "{name}");
+        for name in
+            ["", "0", "k", "-3", "1.5", "0%", "-1%", "inf%", "nan%", "1e2%", "12 apples", "%"]
+        {
+            assert!(Size::parse(name).is_err(), "{name}");
         }
-        assert!(parse("3G").unwrap_err().contains("3GiB"));
-        for (name, what) in [("0", "less than"), ("63MiB", "less than"), ("3000M", "more than")] {
-            let error = parse(name).unwrap().blocks(10_000, &memory()).unwrap_err().to_string();
+        assert!(Size::parse("3G").unwrap_err().contains("3GiB"));
+        for (name, what) in [("63MiB", "less than"), ("3000M", "more than")] {
+            let error =
+                Size::parse(name).unwrap().blocks(10_000, &memory()).unwrap_err().to_string();
             assert!(error.contains(what) && error.contains(name), "{error}");
         }
     }
 
     #[test]
     fn the_usual_sizes_have_the_deployment_and_both_ends() {
-        let sizes = chosen(&[], 170_000, 246, &memory()).unwrap();
-        assert_eq!((sizes[0], sizes[1], *sizes.last().unwrap()), (247, 402, 170_000));
-        assert_eq!(sizes.len(), 12);
-        assert!(sizes[2..11].iter().all(|size| size % 10 == 0), "{sizes:?}");
+        let chosen = sizes(&[], 170_000, 246, &memory()).unwrap();
+        assert_eq!((chosen[0], chosen[1], *chosen.last().unwrap()), (247, 402, 170_000));
+        assert_eq!(chosen.len(), 12);
+        assert!(chosen[2..11].iter().all(|size| size % 10 == 0), "{chosen:?}");
         // A working set that no request fits beside.
-        assert_eq!(chosen(&[], 5, 5, &memory()).unwrap(), [6, 402]);
-        assert_eq!(chosen(&[], 0, 0, &memory()).unwrap(), [1, 402]);
+        assert_eq!(sizes(&[], 5, 5, &memory()).unwrap(), [6, 402]);
+        assert_eq!(sizes(&[], 0, 0, &memory()).unwrap(), [1, 402]);
     }
 }

@@ -14,7 +14,7 @@ use std::collections::HashSet;
 type Digest = <Xxh3 as BlockHasher>::Digest;
 
 /// Every block ever computed.
-pub(crate) struct InfiniteCache {
+pub(super) struct InfiniteCache {
     /// Tokens.
     block_size: usize,
     blocks: HashSet<Digest, RandomState>,
@@ -24,13 +24,13 @@ pub(crate) struct InfiniteCache {
 
 impl InfiniteCache {
     /// An empty cache of blocks of `block_size` tokens.
-    pub(crate) fn new(block_size: usize) -> Self {
+    pub(super) fn new(block_size: usize) -> Self {
         Self { block_size, blocks: HashSet::default(), chain: Vec::new() }
     }
 
     /// Returns the tokens that hit for a prompt, the first `prompt_tokens` of `tokens`, then
     /// keeps the full blocks of all `tokens`.
-    pub(crate) fn replay(&mut self, tokens: &[u32], prompt_tokens: usize) -> u64 {
+    pub(super) fn replay(&mut self, tokens: &[u32], prompt_tokens: usize) -> u64 {
         self.chain.clear();
         let mut parent = Xxh3.root(self.block_size);
         for block in tokens.chunks_exact(self.block_size) {

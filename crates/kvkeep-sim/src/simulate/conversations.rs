@@ -9,33 +9,33 @@
 //! nothing had before.
 
 use super::workload::{Request, Workload, WorkloadError};
-use kvkeep_sim::SplitMix64;
+use crate::SplitMix64;
 use std::{
     collections::BTreeMap,
     ops::{Range, RangeInclusive},
 };
 
 /// Requests when the command line does not say.
-pub(crate) const DEFAULT_REQUESTS: u64 = 50_000;
+pub const DEFAULT_REQUESTS: u64 = 50_000;
 
 /// System prompts in use. The lower-numbered are the more popular, linearly.
-pub(crate) const SYSTEM_PROMPTS: u32 = 16;
+pub const SYSTEM_PROMPTS: u32 = 16;
 /// Tokens of a system prompt.
-pub(crate) const SYSTEM_TOKENS: RangeInclusive<u32> = 256..=2_048;
+pub const SYSTEM_TOKENS: RangeInclusive<u32> = 256..=2_048;
 /// Of 100 arrivals, how many are a single message without a system prompt.
-pub(crate) const INDEPENDENT_PERCENT: u32 = 50;
+pub const INDEPENDENT_PERCENT: u32 = 50;
 /// Tokens of an independent message.
-pub(crate) const INDEPENDENT_TOKENS: RangeInclusive<u32> = 64..=1_024;
+pub const INDEPENDENT_TOKENS: RangeInclusive<u32> = 64..=1_024;
 /// Turns of a conversation.
-pub(crate) const TURNS: RangeInclusive<u32> = 1..=8;
+pub const TURNS: RangeInclusive<u32> = 1..=8;
 /// New tokens that the user adds in a turn.
-pub(crate) const USER_TOKENS: RangeInclusive<u32> = 16..=512;
+pub const USER_TOKENS: RangeInclusive<u32> = 16..=512;
 /// Tokens of an output.
-pub(crate) const OUTPUT_TOKENS: RangeInclusive<u32> = 32..=512;
+pub const OUTPUT_TOKENS: RangeInclusive<u32> = 32..=512;
 /// From one turn of a conversation to the next.
-pub(crate) const PAUSE_MS: RangeInclusive<u32> = 5_000..=180_000;
+pub const PAUSE_MS: RangeInclusive<u32> = 5_000..=180_000;
 /// From one arrival (a conversation or an independent message) to the next.
-pub(crate) const ARRIVAL_MS: RangeInclusive<u32> = 0..=2_000;
+pub const ARRIVAL_MS: RangeInclusive<u32> = 0..=2_000;
 
 /// A conversation that waits for its next turn.
 struct Conversation {
@@ -46,7 +46,7 @@ struct Conversation {
 }
 
 /// Gives the requests of the built-in workload in order of arrival.
-pub(crate) struct Conversations {
+pub(super) struct Conversations {
     random: SplitMix64,
     system_prompts: Vec<Range<u32>>,
     next_token: u32,
@@ -61,7 +61,7 @@ pub(crate) struct Conversations {
 
 impl Conversations {
     /// The first `requests_limit` requests of `seed`.
-    pub(crate) fn new(seed: u64, requests_limit: u64) -> Self {
+    pub(super) fn new(seed: u64, requests_limit: u64) -> Self {
         let mut random = SplitMix64::new(seed);
         let mut next_token = 0;
         let system_prompts = (0..SYSTEM_PROMPTS)

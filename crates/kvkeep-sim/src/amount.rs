@@ -1,4 +1,4 @@
-//! Amounts with a unit: `12.58GiB`, `12GB`, `32k`.
+//! Amounts with a unit: `12.58GiB`, `12GB`, `32k`, and counts: `300`, `1k`.
 //!
 //! Read in exact decimal arithmetic and rounded down, so that `12.58GiB` is the same number
 //! of bytes everywhere.
@@ -10,7 +10,10 @@ const MAX_FRACTION_DIGITS: usize = 15;
 ///
 /// `KiB`/`MiB`/`GiB`/`TiB` are powers of 1024, `KB`/`MB`/`GB`/`TB` powers of 1000, in any
 /// case. A single letter is read as vLLM reads it: `G` is binary, `g` decimal.
-pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
+///
+/// # Errors
+/// Says what was expected.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let (number, unit) = number_and_unit(text)?;
     let multiplier = byte_multiplier(unit.trim()).ok_or_else(|| {
         format!("unknown unit {unit:?}; use B, KiB, MiB, GiB, TiB or KB, MB, GB, TB")
@@ -19,11 +22,32 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
 }
 
 /// Parses a number of tokens: `32768`, or as vLLM reads it `32k` (decimal) and `32K` (binary).
-pub(crate) fn parse_tokens(text: &str) -> Result<u64, String> {
+///
+/// # Errors
+/// Says what was expected.
+pub fn parse_tokens(text: &str) -> Result<u64, String> {
     let (number, unit) = number_and_unit(text)?;
     let multiplier = letter_multiplier(unit)
         .ok_or_else(|| format!("unknown unit {unit:?}; use k or m (decimal), K or M (binary)"))?;
     scaled(number, multiplier)
+}
+
+/// Parses a count of blocks or requests, at least 1: `300`, `1k`, `2.5M`, in any case decimal.
+///
+/// # Errors
+/// Says what was expected.
+pub fn parse_count<N: TryFrom<u64>>(text: &str) -> Result<N, String> {
+    let (number, unit) = number_and_unit(text)?;
+    let multiplier = match unit {
+        "" => 1,
+        "k" | "K" => 1_000,
+        "m" | "M" => 1_000_000,
+        _ => return Err(format!("unknown unit {unit:?}; use k for thousands or M for millions")),
+    };
+    match scaled(number, multiplier)? {
+        0 => Err("expected at least 1".to_owned()),
+        count => N::try_from(count).map_err(|_| format!("{count} is too large")),
+    }
 }
 
 fn number_and_unit(text: &str) -> Result<(&str, &str), String> {
@@ -132,6 +156,16 @@ mod tests {
     fn a_sign_is_no_unit() {
         for refused in [parse_bytes("-1"), parse_tokens("-1"), parse_bytes("GiB")] {
             assert!(refused.is_err_and(|why| why.contains("does not begin with a digit")));
+        }
+    }
+
+    #[test]
+    fn counts() {
+        for (text, count) in [("300", 300), ("1k", 1_000), ("2.5K", 2_500), ("1.5M", 1_500_000)] {
+            assert_eq!(parse_count(text), Ok(count), "{text}");
+        }
+        for text in ["", "0", "0.1k0", "1.5", "-3", "1G", "1KiB", "12 apples", "4295M"] {
+            assert!(parse_count::<u32>(text).is_err(), "{text}");
         }
     }
 

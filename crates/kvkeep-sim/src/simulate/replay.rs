@@ -4,11 +4,11 @@
 //! and freed before the next is looked up; how the prompt is split into chunks cannot change
 //! what is cached afterwards, so it is not split.
 
+use super::OnRequest;
 use super::{
     infinite::InfiniteCache,
     workload::{Request, Workload, WorkloadError},
 };
-use crate::progress::Progress;
 use kvkeep::evict::{EvictionPolicy, Kind};
 use kvkeep::hash::Xxh3;
 use kvkeep::{BlockManager, Config, ConfigError, Identity, MissCounts, SeqId};
@@ -20,39 +20,42 @@ use std::{
 
 /// What to replay on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Setup {
-    pub(crate) num_blocks: u32,
+pub(super) struct Setup {
+    pub(super) num_blocks: u32,
     /// Tokens.
-    pub(crate) block_size: u32,
-    pub(crate) policy: Kind,
+    pub(super) block_size: u32,
+    pub(super) policy: Kind,
     /// Decode the outputs as well.
-    pub(crate) decode_outputs: bool,
+    pub(super) decode_outputs: bool,
     /// Stop after so many requests.
-    pub(crate) requests_limit: Option<u64>,
+    pub(super) requests_limit: Option<u64>,
 }
 
-/// What came out. Token counts are those of admitted requests.
+/// What came out.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub(super) struct Outcome {
     /// All requests, rejected ones included.
-    pub(crate) requests: u64,
+    pub(super) requests: u64,
     /// Requests whose prompt is larger than the pool.
-    pub(crate) rejected: u64,
-    pub(crate) prompt_tokens: u64,
-    pub(crate) cached_tokens: u64,
+    pub(super) rejected: u64,
+    /// Of all requests.
+    pub(super) prompt_tokens: u64,
+    /// Of these, those of rejected requests.
+    pub(super) rejected_prompt_tokens: u64,
+    pub(super) cached_tokens: u64,
     /// What a cache that never evicts would have found of the same prompts.
-    pub(crate) infinite_cached_tokens: u64,
-    pub(crate) evicted_blocks: u64,
+    pub(super) infinite_cached_tokens: u64,
+    pub(super) evicted_blocks: u64,
     /// Why the hits of admitted requests ended where they did.
-    pub(crate) misses: MissCounts,
+    pub(super) misses: MissCounts,
     /// Output tokens whose KV was computed; 0 unless outputs are decoded.
-    pub(crate) decoded_tokens: u64,
+    pub(super) decoded_tokens: u64,
     /// Requests whose output was cut off because prompt and output outgrew the pool.
-    pub(crate) outputs_cut_short: u64,
+    pub(super) outputs_cut_short: u64,
     /// From the first request to the last, by the workload's own clock.
-    pub(crate) span_ms: u64,
+    pub(super) span_ms: u64,
     /// Spent in the manager.
-    pub(crate) manager_time: Duration,
+    pub(super) manager_time: Duration,
 }
 
 /// A replay under way.
@@ -63,6 +66,7 @@ struct Replay {
     decode_outputs: bool,
     requests: u64,
     rejected: u64,
+    rejected_prompt_tokens: u64,
     infinite_cached_tokens: u64,
     decoded_tokens: u64,
     outputs_cut_short: u64,
@@ -70,11 +74,11 @@ struct Replay {
 }
 
 /// Replays `workload` from an empty pool.
-pub(crate) fn replay(
+pub(super) fn replay(
     workload: &mut dyn Workload,
     setup: Setup,
-    progress: &mut Progress,
-) -> Result<Outcome, ReplayError> {
+    progress: OnRequest<'_>,
+) -> Result<Outcome, SimulateError> {
     let block_size = setup.block_size as usize;
     let config = Config::new(setup.num_blocks).block_size(block_size);
     let mut replay = Replay {
@@ -84,6 +88,7 @@ pub(crate) fn replay(
         decode_outputs: setup.decode_outputs,
         requests: 0,
         rejected: 0,
+        rejected_prompt_tokens: 0,
         infinite_cached_tokens: 0,
         decoded_tokens: 0,
         outputs_cut_short: 0,
@@ -100,14 +105,16 @@ pub(crate) fn replay(
             Some(limit) => Some(replay.requests as f64 / limit as f64),
             None => workload.fraction_read(),
         };
-        progress.update(replay.requests, fraction_read);
+        if progress(replay.requests, fraction_read).is_break() {
+            return Err(SimulateError::Stopped);
+        }
     }
     Ok(replay.finish(last_ms.saturating_sub(first_ms)))
 }
 
 impl Replay {
     /// Runs one request from admission to release. Its prompt grows by the decoded output.
-    fn run_request(&mut self, request: &mut Request) -> Result<(), ReplayError> {
+    fn run_request(&mut self, request: &mut Request) -> Result<(), SimulateError> {
         self.requests += 1;
         let prompt_tokens = request.prompt.len();
         self.now_ms = self.now_ms.max(request.timestamp_ms);
@@ -115,12 +122,16 @@ impl Replay {
         self.manager.advance_time(self.now_ms)?;
         let computed = self.compute(request);
         self.manager_time += start.elapsed();
-        let Some(output) = computed? else {
-            self.rejected += 1;
-            return Ok(());
-        };
-        self.decoded_tokens += output.len() as u64;
-        request.prompt.extend(output);
+        match computed? {
+            Some(output) => {
+                self.decoded_tokens += output.len() as u64;
+                request.prompt.extend(output);
+            }
+            None => {
+                self.rejected += 1;
+                self.rejected_prompt_tokens += prompt_tokens as u64;
+            }
+        }
         self.infinite_cached_tokens += self.infinite.replay(&request.prompt, prompt_tokens);
         Ok(())
     }
@@ -171,7 +182,8 @@ impl Replay {
         Outcome {
             requests: self.requests,
             rejected: self.rejected,
-            prompt_tokens: stats.prompt_tokens,
+            prompt_tokens: stats.prompt_tokens + self.rejected_prompt_tokens,
+            rejected_prompt_tokens: self.rejected_prompt_tokens,
             cached_tokens: stats.cached_tokens,
             infinite_cached_tokens: self.infinite_cached_tokens,
             evicted_blocks: stats.evicted_blocks,
@@ -184,42 +196,46 @@ impl Replay {
     }
 }
 
-/// Why a replay stopped.
+/// Why there is no report.
 #[derive(Debug)]
-pub(crate) enum ReplayError {
+#[non_exhaustive]
+pub enum SimulateError {
     /// The workload gave no further request.
     Workload(WorkloadError),
     /// The manager refused the pool.
     Config(ConfigError),
     /// The manager refused an operation: a defect, there or here.
     Manager(kvkeep::Error),
+    /// Whoever was told how far it is wanted it to stop.
+    Stopped,
 }
 
-impl fmt::Display for ReplayError {
+impl fmt::Display for SimulateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Workload(error) => error.fmt(f),
             Self::Config(error) => error.fmt(f),
             Self::Manager(error) => write!(f, "the block manager refused a request: {error}"),
+            Self::Stopped => f.write_str("the simulation was stopped"),
         }
     }
 }
 
-impl std::error::Error for ReplayError {}
+impl std::error::Error for SimulateError {}
 
-impl From<WorkloadError> for ReplayError {
+impl From<WorkloadError> for SimulateError {
     fn from(error: WorkloadError) -> Self {
         Self::Workload(error)
     }
 }
 
-impl From<ConfigError> for ReplayError {
+impl From<ConfigError> for SimulateError {
     fn from(error: ConfigError) -> Self {
         Self::Config(error)
     }
 }
 
-impl From<kvkeep::Error> for ReplayError {
+impl From<kvkeep::Error> for SimulateError {
     fn from(error: kvkeep::Error) -> Self {
         Self::Manager(error)
     }
@@ -229,6 +245,7 @@ impl From<kvkeep::Error> for ReplayError {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::ops::ControlFlow;
 
     /// A workload that is a list after all.
     struct List(std::vec::IntoIter<Request>);
@@ -246,6 +263,10 @@ mod tests {
         }
     }
 
+    fn go_on(_: u64, _: Option<f64>) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
     fn run(requests: Vec<Request>, num_blocks: u32, decode_outputs: bool) -> Outcome {
         let setup = Setup {
             num_blocks,
@@ -254,7 +275,7 @@ mod tests {
             decode_outputs,
             requests_limit: None,
         };
-        replay(&mut List(requests.into_iter()), setup, &mut Progress::start("replayed")).unwrap()
+        replay(&mut List(requests.into_iter()), setup, &mut go_on).unwrap()
     }
 
     fn request(prompt: Vec<u32>, output: Range<u32>) -> Request {
@@ -279,7 +300,8 @@ mod tests {
     fn a_prompt_that_fills_the_pool_is_admitted_and_a_longer_one_is_not() {
         let outcome = run(vec![request(vec![1; 7], 0..0), request(vec![2; 6], 0..9)], 3, true);
         assert_eq!((outcome.requests, outcome.rejected), (2, 1));
-        assert_eq!((outcome.prompt_tokens, outcome.decoded_tokens), (6, 0));
+        assert_eq!((outcome.prompt_tokens, outcome.rejected_prompt_tokens), (13, 7));
+        assert_eq!(outcome.decoded_tokens, 0);
         assert_eq!(outcome.outputs_cut_short, 1);
     }
 
@@ -300,8 +322,27 @@ mod tests {
             decode_outputs: false,
             requests_limit: Some(0),
         };
-        let outcome = replay(&mut list, setup, &mut Progress::start("replayed")).unwrap();
+        let outcome = replay(&mut list, setup, &mut go_on).unwrap();
         assert_eq!((outcome.requests, list.0.len()), (0, 1));
+    }
+
+    #[test]
+    fn whoever_watches_can_stop_it() {
+        let requests: Vec<_> = (0..5).map(|_| request(vec![1], 0..0)).collect();
+        let mut list = List(requests.into_iter());
+        let setup = Setup {
+            num_blocks: 3,
+            block_size: 2,
+            policy: Kind::Lru,
+            decode_outputs: false,
+            requests_limit: None,
+        };
+        let mut stop = |requests, _| match requests {
+            2 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        };
+        assert!(matches!(replay(&mut list, setup, &mut stop), Err(SimulateError::Stopped)));
+        assert_eq!(list.0.len(), 3);
     }
 
     /// Prompts over two tokens, so that prefixes repeat; outputs as long as their number.
@@ -329,11 +370,13 @@ mod tests {
             let tight = run(with_outputs(&prompts), num_blocks, decode_outputs);
             prop_assert!(tight.cached_tokens <= tight.infinite_cached_tokens);
             let missed: u64 = tight.misses.iter().map(|(_, count)| count.tokens).sum();
-            prop_assert_eq!(missed, tight.prompt_tokens - tight.cached_tokens);
+            let computed = tight.prompt_tokens - tight.cached_tokens - tight.rejected_prompt_tokens;
+            prop_assert_eq!(missed, computed);
             let admitted: u64 = tight.misses.iter().map(|(_, count)| count.requests).sum();
             prop_assert_eq!(admitted, tight.requests - tight.rejected);
 
             let roomy = run(with_outputs(&prompts), 2_000, decode_outputs);
+            prop_assert_eq!(roomy.prompt_tokens, tight.prompt_tokens);
             prop_assert_eq!(roomy.evicted_blocks, 0);
             prop_assert_eq!(roomy.cached_tokens, roomy.infinite_cached_tokens);
         }

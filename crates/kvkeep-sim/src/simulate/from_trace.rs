@@ -4,11 +4,11 @@
 //! the other end of the token space.
 
 use super::workload::{Request, Workload, WorkloadError};
-use kvkeep_sim::trace::{self, Source, TraceError};
+use crate::trace::{self, Source, TraceError};
 use std::{collections::HashMap, ops::Range};
 
 /// The requests of a trace, with tokens.
-pub(crate) struct FromTrace<S> {
+pub(super) struct FromTrace<S> {
     source: S,
     /// What to call the trace in messages.
     name: String,
@@ -23,7 +23,7 @@ pub(crate) struct FromTrace<S> {
 
 impl<S: Source<Error = TraceError>> FromTrace<S> {
     /// Adds tokens to `source`, called `name` in messages.
-    pub(crate) fn new(source: S, name: &str) -> Self {
+    pub(super) fn new(source: S, name: &str) -> Self {
         Self {
             source,
             name: name.into(),
@@ -92,7 +92,7 @@ impl<S: Source<Error = TraceError>> Workload for FromTrace<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kvkeep_sim::trace::{Input, Mooncake};
+    use crate::trace::{Input, Mooncake};
 
     /// Requests as (timestamp, prompt, output), or the message of the first error.
     fn read(trace: &str) -> Result<Vec<Request>, String> {

@@ -3,24 +3,27 @@
 //! A trace holds more tokens than memory should, so a workload is never a list. It
 //! overwrites one [`Request`] per call and keeps that request's allocation.
 
-use kvkeep_sim::trace::TraceError;
+use crate::trace::TraceError;
 use std::{fmt, ops::Range};
 
 /// One request: a prompt to look up and compute, and the output that follows it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Request {
+pub(super) struct Request {
     /// When it arrived, in milliseconds from the start of the workload.
-    pub(crate) timestamp_ms: u64,
+    pub(super) timestamp_ms: u64,
     /// The prompt's tokens, at least one.
-    pub(crate) prompt: Vec<u32>,
+    pub(super) prompt: Vec<u32>,
     /// The output's tokens, as a run of consecutive ids: no workload needs more, and a run
     /// costs nothing while outputs are ignored.
-    pub(crate) output: Range<u32>,
+    pub(super) output: Range<u32>,
 }
 
 /// Requests in the order in which they are replayed.
-pub(crate) trait Workload {
+pub(super) trait Workload {
     /// Overwrites `request` with the next one; `false` when there is none left.
+    ///
+    /// # Errors
+    /// It cannot be read, or has too many tokens.
     fn read_next(&mut self, request: &mut Request) -> Result<bool, WorkloadError>;
 
     /// How much of the workload has been read, from 0 to 1, where its size is known.
@@ -29,7 +32,8 @@ pub(crate) trait Workload {
 
 /// Why a workload could not give its next request.
 #[derive(Debug)]
-pub(crate) enum WorkloadError {
+#[non_exhaustive]
+pub enum WorkloadError {
     /// The trace cannot be read, or a line of it is malformed.
     Trace(TraceError),
     /// The trace has more distinct tokens than a `u32` can name.
