@@ -20,7 +20,7 @@ class Batch:
         self.tiles = tokens if decode else -(-tokens // 16) + self.seqs
         sizes = [tokens] * 3 + [self.seqs] + [self.tiles] * 3
         pin = device != "cpu"
-        self._host = torch.zeros(sum(sizes), dtype=torch.int32, pin_memory=pin)
+        self._host = torch.zeros(sum(sizes), dtype=torch.int32, device="cpu", pin_memory=pin)
         self._device = torch.zeros(sum(sizes), dtype=torch.int32, device=device)
         ends = np.cumsum(sizes)[:-1]
         self.host = np.split(self._host.numpy(), ends)
