@@ -18,6 +18,49 @@ MAX_SPLITS = 64
 
 
 @triton.jit
+def _keys(start, high, queries, position, table, pages, scales, head, k_offset, v_offset,
+          scale_offset, block_stride, scale_block_stride, softmax_scale, best, total, acc,
+          KV: tl.constexpr, DIM: tl.constexpr, PAGE: tl.constexpr, COLS: tl.constexpr,
+          MASKED: tl.constexpr):
+    """Takes COLS keys into the running softmax."""
+    d = tl.arange(0, DIM)
+    col = start + tl.arange(0, COLS)
+    slot = col % PAGE
+    if MASKED:
+        ok = col < high
+        block = tl.load(table + col // PAGE, mask=ok, other=0).to(tl.int64)
+    else:
+        block = tl.load(table + col // PAGE).to(tl.int64)
+    at = block * block_stride + (slot * KV + head) * DIM
+    scale_at = scales + block * scale_block_stride + scale_offset + slot * KV + head
+    keys = pages + k_offset + at[None, :] + d[:, None]
+    values = pages + v_offset + at[:, None] + d[None, :]
+    if MASKED:
+        k = tl.load(keys, mask=ok[None, :], other=0.0)
+        k_scale = tl.load(scale_at, mask=ok, other=0.0)
+        v = tl.load(values, mask=ok[:, None], other=0.0)
+        v_scale = tl.load(scale_at + PAGE * KV, mask=ok, other=0.0)
+    else:
+        k = tl.load(keys)
+        k_scale = tl.load(scale_at)
+        v = tl.load(values)
+        v_scale = tl.load(scale_at + PAGE * KV)
+    s = tl.dot(queries, k.to(tl.float16)) * (k_scale * softmax_scale)[None, :]
+    if MASKED:
+        s = tl.where(ok[None, :] & (col[None, :] <= position[:, None]), s, -1e30)
+    now = tl.maximum(best, tl.max(s, 1))
+    p = tl.exp2(s - now[:, None])
+    if MASKED:
+        # A row that has seen no key yet has now = -1e30, where exp2 would give 1.
+        p = tl.where(s > -1e30, p, 0.0)
+    shrink = tl.exp2(best - now)
+    total = total * shrink + tl.sum(p, 1)
+    p = (p * v_scale[None, :]).to(tl.float16)
+    acc = acc * shrink[:, None] + tl.dot(p, v.to(tl.float16))
+    return now, total, acc
+
+
+@triton.jit
 def _attend(q, pages, scales, tables, positions, tile_seq, tile_first, tile_count, part, stats,
             k_offset, v_offset, scale_offset, block_stride, scale_block_stride, table_stride,
             softmax_scale,
@@ -47,26 +90,19 @@ def _attend(q, pages, scales, tables, positions, tile_seq, tile_first, tile_coun
     best = tl.full([ROWS], -1e30, tl.float32)
     total = tl.zeros([ROWS], tl.float32)
     acc = tl.zeros([ROWS, DIM], tl.float32)
-    for start in range(low, high, COLS):
-        col = start + tl.arange(0, COLS)
-        ok = col < high
-        block = tl.load(table + col // PAGE, mask=ok, other=0).to(tl.int64)
-        slot = col % PAGE
-        at = block * block_stride + (slot * KV + head) * DIM
-        scale_at = scales + block * scale_block_stride + scale_offset + slot * KV + head
-        k = tl.load(pages + k_offset + at[None, :] + d[:, None], mask=ok[None, :], other=0.0)
-        k_scale = tl.load(scale_at, mask=ok, other=0.0)
-        s = tl.dot(queries, k.to(tl.float16)) * (k_scale * softmax_scale)[None, :]
-        s = tl.where(col[None, :] <= position[:, None], s, -1e30)
-        now = tl.maximum(best, tl.max(s, 1))
-        p = tl.where(col[None, :] <= position[:, None], tl.exp2(s - now[:, None]), 0.0)
-        shrink = tl.exp2(best - now)
-        total = total * shrink + tl.sum(p, 1)
-        v = tl.load(pages + v_offset + at[:, None] + d[None, :], mask=ok[:, None], other=0.0)
-        v_scale = tl.load(scale_at + PAGE * KV, mask=ok, other=0.0)
-        p = (p * v_scale[None, :]).to(tl.float16)
-        acc = acc * shrink[:, None] + tl.dot(p, v.to(tl.float16))
-        best = now
+    # Up to `clear` every row of the tile sees every key: no masks there.
+    clear = tl.minimum(high, tl.load(positions + first) + 1)
+    clear = low + tl.maximum(clear - low, 0) // COLS * COLS
+    for start in range(low, clear, COLS):
+        best, total, acc = _keys(
+            start, high, queries, position, table, pages, scales, head, k_offset, v_offset,
+            scale_offset, block_stride, scale_block_stride, softmax_scale, best, total, acc,
+            KV, DIM, PAGE, COLS, False)
+    for start in range(clear, high, COLS):
+        best, total, acc = _keys(
+            start, high, queries, position, table, pages, scales, head, k_offset, v_offset,
+            scale_offset, block_stride, scale_block_stride, softmax_scale, best, total, acc,
+            KV, DIM, PAGE, COLS, True)
     at = out_row * SPLITS + split
     tl.store(part + at[:, None] * DIM + d[None, :], acc, mask=live[:, None])
     tl.store(stats + at * 2, best, mask=live)
@@ -110,7 +146,7 @@ def splits_for(tiles: int, heads: int) -> int:
 def attention_quant(q, layer, pages: Pages, batch):
     tokens, q_heads, dim = q.shape
     heads, group = pages.heads, q_heads // pages.heads
-    splits = splits_for(batch.tiles, heads)
+    splits = splits_for(-(-batch.size // batch.tile_tokens), heads)
     part = torch.empty(tokens, q_heads, splits, dim, device=q.device)
     stats = torch.empty(tokens, q_heads, splits, 2, device=q.device)
     k_offset, v_offset = pages.part_offsets[layer]

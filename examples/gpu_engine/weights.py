@@ -71,11 +71,11 @@ def make_weights(cfg: Config, rank: int, device: str, seed: int = 0) -> Weights:
         scale = 1.0 / (SPREAD * fan_in**0.5)
         return Linear(weight, torch.full((1, weight.shape[0]), scale, device=device))
 
-    def norm(width: int) -> torch.Tensor:
+    def norm(width: int, mean: float = 1.0) -> torch.Tensor:
         nonlocal count
         count += 1
         generator.manual_seed(seed * 1_000_003 + count)
-        weight = 1 + 0.1 * torch.randn(width, generator=generator, device=device)
+        weight = mean + 0.1 * torch.randn(width, generator=generator, device=device)
         return weight.to(torch.bfloat16)
 
     q, kv = cfg.q_heads * cfg.head_dim, cfg.kv_heads * cfg.head_dim
@@ -87,7 +87,8 @@ def make_weights(cfg: Config, rank: int, device: str, seed: int = 0) -> Weights:
             down=columns(cfg.hidden, cfg.intermediate),
             norm_in=norm(cfg.hidden),
             norm_post=norm(cfg.hidden),
-            norm_q=norm(cfg.head_dim),
+            # Sharp attention, so that one wrong page shows in the logits.
+            norm_q=norm(cfg.head_dim, 3.0),
             norm_k=norm(cfg.head_dim),
         )
         for _ in range(cfg.layers)
