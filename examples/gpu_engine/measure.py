@@ -11,9 +11,9 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
-import kvkeep
 import torch
 
 from .config import BLOCK_SIZE, Config, qwen3_32b, tiny
@@ -253,9 +253,10 @@ def environment(cfg: Config, args: argparse.Namespace) -> dict:
     return {
         "device": torch.cuda.get_device_name() if cuda else platform.machine(),
         "torch": torch.__version__, "triton": triton_version, "cuda": torch.version.cuda,
-        "python": platform.python_version(), "kvkeep": getattr(kvkeep, "__version__", "0.1.0"),
-        "command": "python -m gpu_engine.measure " + " ".join(
-            a for a in sys.argv[1:] if "/" not in a and a != "--out"
+        "python": platform.python_version(), "kvkeep": version("kvkeep"),
+        "command": " ".join(
+            ["python -m gpu_engine.measure"]
+            + [a for a in sys.argv[1:] if "/" not in a and a != "--out"]
         ),
         "date": time.strftime("%Y-%m-%d"), "layers": cfg.layers, "num_blocks": cfg.num_blocks,
         "bytes_per_block_per_rank": cfg.kv_layout().bytes_per_block_per_gpu(),

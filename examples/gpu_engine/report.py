@@ -80,7 +80,8 @@ def validation(data: dict) -> list[str]:
             axis.plot(x, [median(r) for r in rows], "o-", color=colour, label=f"caching {arm}")
             axis.fill_between(x, [min(r) for r in rows], [max(r) for r in rows], color=colour,
                               alpha=0.2)
-        axis.set(title=NAMES[test], xlabel="turn", ylim=(0, None), xticks=list(x))
+        axis.set(title=NAMES[test], xlabel="turn", xticks=list(x))
+        axis.set_ylim(0, axis.get_ylim()[1] * 1.1)
     axes[0].set_ylabel("TTFT, ms")
     axes[0].legend(frameon=False)
     figure.savefig(RESULTS / "validation.svg")
