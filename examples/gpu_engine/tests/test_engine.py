@@ -58,12 +58,12 @@ def test_hit_is_close_to_cold_with_other_chunks():
 
 def test_random_work_on_a_small_pool_is_what_an_engine_alone_gives():
     rng = random.Random(7)
-    engine = make(num_blocks=14, max_chunk=48)
+    engine = make(num_blocks=10, max_chunk=48)
     shared = prompt(40, 5)
     requests = []
-    for i in range(24):
+    for i in range(10):
         tokens = shared[: rng.randrange(8, 41)] + prompt(rng.randrange(1, 60), 10 + i)
-        requests.append(engine.submit(Request(tokens, rng.randrange(1, 40))))
+        requests.append(engine.submit(Request(tokens, rng.randrange(1, 24))))
         for _ in range(rng.randrange(3)):
             if engine.waiting or engine.running:
                 engine.step()
