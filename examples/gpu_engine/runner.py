@@ -2,6 +2,7 @@
 
 A forward pass is about 1,400 launches, more than the host can issue in the time that a small
 batch needs. So decode batches and short chunks are padded to one of a few sizes and replayed.
+Longer chunks keep the GPU busy while the host launches, and need no padding.
 """
 
 import torch
@@ -11,7 +12,7 @@ from .cache import Cache
 from .model import Model
 
 DECODE_SIZES = (1, 2, 4, 8, 16, 32)
-PREFILL_SIZES = (16, 32, 64, 128, 256, 512, 1024)
+PREFILL_SIZES = (16, 32, 64, 96, 128, 192, 256)
 
 
 class Runner:
@@ -49,7 +50,7 @@ class Runner:
         size = next((s for s in self._sizes[decode] if s >= count), None)
         tables = self.cache.send()
         batch = (
-            Batch(self.cfg, count, decode, self.model.device)
+            Batch(self.cfg, count, decode, self.model.device, gather=not decode)
             if size is None
             else self._batches[decode, size]
         )
