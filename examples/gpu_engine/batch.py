@@ -35,6 +35,7 @@ class Batch:
         (self.tokens, self.positions, self.slots, self.last, self.seen, self.key_starts,
          self.tile_seq, self.tile_first, self.tile_count) = views
         self.keys = self.longest = 0  # rows of gathered keys, and of the longest sequence's
+        self.gathered = None  # room for them, which all layers and ranks of a step use in turn
         self.tables: torch.Tensor  # int32, (max_seqs, max_blocks_per_seq); set by `fill`
 
     def fill(self, tables: np.ndarray, device_tables: torch.Tensor, work) -> None:
@@ -46,6 +47,7 @@ class Batch:
         slots[:] = -1
         last[:] = 0
         seen[:] = 0
+        self.gathered = None
         tile_count[:] = 0
         row = tile = 0
         for seq, (start, new) in enumerate(work):

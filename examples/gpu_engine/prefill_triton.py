@@ -101,8 +101,11 @@ def attend_gathered(q, layer, pages: Pages, batch):
     _, q_heads, dim = q.shape
     heads, group = pages.heads, q_heads // pages.heads
     total = batch.keys
-    keys = torch.empty(heads * total, dim, dtype=torch.float16, device=q.device)
-    values = torch.empty_like(keys)
+    if batch.gathered is None:
+        keys = torch.empty(heads * total, dim, dtype=torch.float16, device=q.device)
+        both = keys, torch.empty_like(keys)
+        batch.gathered = *both, *(TensorDescriptor.from_tensor(x, [COLS, dim]) for x in both)
+    keys, values, keys_in_tiles, values_in_tiles = batch.gathered
     k_offset, v_offset = pages.part_offsets[layer]
     page = pages.scales.shape[3]
     _gather[(batch.seqs, batch.longest // page)](
@@ -113,9 +116,8 @@ def attend_gathered(q, layer, pages: Pages, batch):
     )
     out = torch.empty_like(q)
     _attend[(batch.tiles, heads)](
-        q, TensorDescriptor.from_tensor(keys, [COLS, dim]),
-        TensorDescriptor.from_tensor(values, [COLS, dim]), out, batch.positions,
-        batch.tile_seq, batch.tile_first, batch.tile_count, batch.key_starts, total,
+        q, keys_in_tiles, values_in_tiles, out, batch.positions, batch.tile_seq,
+        batch.tile_first, batch.tile_count, batch.key_starts, total,
         KV=heads, GROUP=group, DIM=dim, ROWS=batch.tile_tokens * group, COLS=COLS,
         num_warps=8, num_stages=3,
     )

@@ -122,3 +122,15 @@ def test_decoding_splits_and_against_float32():
         k, v = (x.repeat_interleave(q_heads // kv, 1) for x in (k, v))
         p = (torch.einsum("hd,khd->hk", q[seq].float(), k) / 4).softmax(-1)
         assert relative(out[seq], torch.einsum("hk,khd->hd", p, v)) < 2e-3
+
+
+def test_copies_read_all_sources_before_they_write():
+    (pages, untouched), _ = pages_and_tables()
+    for pool in (pages, untouched):
+        pool.as_bytes()[:4] = torch.arange(4, dtype=torch.uint8)[:, None]
+        pool.scales[:4] = torch.arange(4.0).view(4, 1, 1, 1, 1)
+    pages.copy(torch.tensor([0, 1, 3]), torch.tensor([1, 2, 5]))
+    for block, source in ((0, 0), (1, 0), (2, 1), (3, 3), (5, 3)):
+        assert torch.equal(pages.as_bytes()[block], untouched.as_bytes()[source])
+        assert torch.equal(pages.scales[block], untouched.scales[source])
+    assert pages.scales[4].isnan().all()
