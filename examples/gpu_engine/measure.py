@@ -283,7 +283,7 @@ def main() -> None:
     began = time.perf_counter()
     engine = Engine(cfg, Ranks(cfg.ranks), device)
     bench = Bench(engine, args.seed, 32 if args.tiny else 1)
-    result = {"environment": environment(cfg, args)}
+    result = {"environment": environment(cfg, args) | {"max_chunk": engine.max_chunk}}
     if device == "cuda":
         result["environment"]["memory_gib"] = torch.cuda.memory_allocated() / 2**30
 
