@@ -6,9 +6,14 @@ mod support;
 
 use kvkeep_engine::Shape;
 use kvkeep_validate::{Options, Prompts, Report, validate};
+use std::sync::{Mutex, PoisonError};
 use support::Server;
 
+/// One measurement at a time: they are of time.
+static ALONE: Mutex<()> = Mutex::new(());
+
 fn measure(prefix_caching: bool, prompts: Prompts, scale: f64, repeats: usize) -> Report {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let server = Server::start(Shape::small(), 512, prefix_caching);
     let options = Options {
         url: format!("http://{}", server.address),
