@@ -84,7 +84,9 @@ impl std::error::Error for Error {}
 /// Whether there is a server, but no agreement on how to talk in secret.
 fn is_tls(error: &ureq::Error) -> bool {
     match error {
-        ureq::Error::Io(error) => error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()),
+        ureq::Error::Io(error) => {
+            error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some()
+        }
         ureq::Error::Rustls(_) => true,
         _ => false,
     }
