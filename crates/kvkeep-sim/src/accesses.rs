@@ -29,6 +29,15 @@ impl Rule {
         }
     }
 
+    /// Blocks that a cache must have to run a prompt of so many tokens, of which the trace names
+    /// `blocks`.
+    fn needed(self, input_tokens: u32, blocks: usize, block_size: u32) -> u32 {
+        match self {
+            Rule::Engine => input_tokens.div_ceil(block_size).min(blocks as u32),
+            Rule::Blocks => blocks as u32,
+        }
+    }
+
     /// Of a prompt of so many tokens in so many blocks: the blocks that are cached afterwards,
     /// from the first on, and how many of them may hit.
     pub(crate) fn kept_and_hittable(
@@ -87,6 +96,7 @@ struct Request {
     end: usize,
     /// Blocks from the start of the prompt that may hit: all, or all but the last.
     hittable: u32,
+    needed: u32,
     turn: Option<u32>,
     category: u16,
     input_tokens: u32,
@@ -101,6 +111,8 @@ pub struct Access<'a> {
     pub blocks: &'a [u32],
     /// How many of them may hit.
     pub hittable: u32,
+    /// Blocks that a cache must have to run the request: those, and a partial last one.
+    pub needed: u32,
     /// Kind of work.
     pub category: u16,
     /// Turn in its conversation.
@@ -131,6 +143,7 @@ impl Accesses {
                 time_ms: entry.time_ms,
                 end: accesses.blocks.len(),
                 hittable,
+                needed: rule.needed(entry.input_tokens, blocks.len(), block_size),
                 turn: entry.turn,
                 category: entry.category,
                 input_tokens: entry.input_tokens,
@@ -199,6 +212,7 @@ impl Accesses {
                 time_ms: request.time_ms,
                 blocks,
                 hittable: request.hittable,
+                needed: request.needed,
                 category: request.category,
                 turn: request.turn,
                 weight: self.rule.weight(request.input_tokens, blocks.len()),

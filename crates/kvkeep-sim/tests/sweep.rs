@@ -29,16 +29,16 @@ fn worked_by_hand() {
         blocks,
         hits: Hits { hit, total: 8, rejected, evicted },
     };
-    // 2 blocks: none of the requests fits with its last token. 4: `ef` takes the room of `ab`,
+    // 2 blocks: each request takes the room of the one before. 4: `ef` takes the room of `ab`,
     // and `ab` that of `cd`; OPT lets `cd` go. 6: all fit.
     let expected = [
-        row(fifo, 2, 0, 4, 0),
+        row(fifo, 2, 0, 0, 6),
         row(fifo, 4, 0, 0, 4),
         row(fifo, 6, 2, 0, 0),
-        row(Policy::LRU, 2, 0, 4, 0),
+        row(Policy::LRU, 2, 0, 0, 6),
         row(Policy::LRU, 4, 0, 0, 4),
         row(Policy::LRU, 6, 2, 0, 0),
-        row(Policy::Opt, 2, 0, 4, 0),
+        row(Policy::Opt, 2, 0, 0, 6),
         row(Policy::Opt, 4, 2, 0, 2),
         row(Policy::Opt, 6, 2, 0, 0),
         row(Policy::Infinite, 6, 2, 0, 0),
@@ -53,7 +53,7 @@ fn worked_by_hand() {
             (fifo, 1.0, 6),
             (Policy::LRU, 0.5, 5),
             (Policy::LRU, 1.0, 6),
-            // Three blocks are the fewest that run a request, and `cd` leaves `a` there.
+            // With three blocks `cd` leaves `a` there.
             (Policy::Opt, 0.5, 3),
             (Policy::Opt, 1.0, 4),
         ]
