@@ -300,6 +300,7 @@ fn what_makes_no_sense_is_refused_with_what_to_do() {
         }
     }
     for flag in ["--html", "--svg"] {
+        assert!(failure(&[&*trace, flag, "-"]).contains("name a file"));
         let output = kvkeep(&[&*trace, flag, folder]);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "as of all that cannot be written: {stderr}");

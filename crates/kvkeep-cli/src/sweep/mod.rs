@@ -134,6 +134,10 @@ fn answer(args: &Args) -> Result<String, Error> {
         });
     }
     for path in [&args.html, &args.svg].into_iter().flatten() {
+        if path.as_os_str() == "-" {
+            let what = "-: the answer goes to stdout; name a file for --html and --svg";
+            return Err(Error::Input(what.to_owned()));
+        }
         if output::is_one_of(path, &args.trace) {
             let name = path.display();
             let what = format!("{name}: is the trace that is read; write to another file");
@@ -227,7 +231,7 @@ fn sweep(args: &Args, trace: Named, rule: Rule, memory: &Memory) -> Result<Repor
 
 /// What was typed, to type again.
 fn command() -> String {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let args = shlex::try_join(args.iter().map(String::as_str)).unwrap_or_default();
+    let args = output::command_line();
+    let args = shlex::try_join(args.iter().skip(1).map(String::as_str)).unwrap_or_default();
     format!("kvkeep {args}")
 }
