@@ -233,14 +233,13 @@ impl Work {
         layout: Option<budget::KvLayout>,
         signals: &mut Signals,
     ) -> Result<sweep::Report, SweepError> {
-        let named = Named::open(&self.paths, &self.reading)?;
-        let name = named.name().to_owned();
+        let Named { name, source } = Named::open(&self.paths, &self.reading)?;
         let mut memory = match layout {
-            None => Memory::of_deployment(named.block_size())?,
-            Some(layout) => Memory::of_layout(&layout, named.block_size())?,
+            None => Memory::of_deployment(source.block_size())?,
+            Some(layout) => Memory::of_layout(&layout, source.block_size())?,
         };
         memory.deployment = self.deployment_blocks.or(memory.deployment);
-        let trace = Trace::read(&mut Watched { named, signals })?;
+        let trace = Trace::read(&mut Watched { source, signals })?;
         let accesses = Accesses::new(&trace, self.rule);
         let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let sweep = Sweep::new(&accesses, self.threads.unwrap_or_else(cores));
@@ -251,7 +250,7 @@ impl Work {
 
 /// A trace that ends where Python wants to stop.
 struct Watched<'a> {
-    named: Named,
+    source: Box<dyn Source<Error = TraceError>>,
     signals: &'a mut Signals,
 }
 
@@ -259,11 +258,11 @@ impl Source for Watched<'_> {
     type Error = TraceError;
 
     fn block_size(&self) -> u32 {
-        self.named.block_size()
+        self.source.block_size()
     }
 
     fn read_next(&mut self, request: &mut Request) -> Result<bool, TraceError> {
-        Ok(self.signals.check().is_continue() && self.named.read_next(request)?)
+        Ok(self.signals.check().is_continue() && self.source.read_next(request)?)
     }
 }
 

@@ -42,7 +42,7 @@ fn run(prompts: &[u32], num_blocks: u32) -> [(u64, u64); 3] {
         requests: None,
     };
     let report = simulation.run(&mut |_, _| ControlFlow::Continue(())).expect("it runs");
-    let trace = Trace::read(&mut trace::open(&[path], &reading).expect("it opens"));
+    let trace = Trace::read(&mut trace::open(&[path], &reading).expect("it opens").source);
     let trace = trace.expect("it reads");
     let swept = |rule| {
         let accesses = Accesses::new(&trace, rule);

@@ -1,8 +1,8 @@
 //! Opens a trace of any format, told by its beginning.
 
 use super::{
-    Agentic, Azure, Bailian, Chat, DEFAULT_USERS, Dynamo, Input, LmCache, Mooncake, Request,
-    Source, Tokens, TraceError, azure, tokenizer,
+    Agentic, Azure, Bailian, Chat, DEFAULT_USERS, Dynamo, Input, LmCache, Mooncake, Source, Tokens,
+    TraceError, azure, tokenizer,
 };
 use std::{
     fmt, fs, io,
@@ -145,32 +145,10 @@ pub struct OpenOptions {
 
 /// A trace and its format.
 pub struct Opened {
-    format: Format,
-    source: Box<dyn Source<Error = TraceError>>,
-}
-
-impl Opened {
     /// The format it has.
-    #[must_use]
-    pub fn format(&self) -> Format {
-        self.format
-    }
-}
-
-impl Source for Opened {
-    type Error = TraceError;
-
-    fn block_size(&self) -> u32 {
-        self.source.block_size()
-    }
-
-    fn read_next(&mut self, request: &mut Request) -> Result<bool, TraceError> {
-        self.source.read_next(request)
-    }
-
-    fn fraction_read(&self) -> Option<f64> {
-        self.source.fraction_read()
-    }
+    pub format: Format,
+    /// Its requests.
+    pub source: Box<dyn Source<Error = TraceError>>,
 }
 
 /// Opens a trace: one file, `-` for stdin, or for coding-agent sessions a folder or files.
@@ -342,6 +320,6 @@ mod tests {
         let two = open(&[&file, &file], &OpenOptions::default()).map(|_| ()).unwrap_err();
         assert!(two.to_string().contains("one file each"), "{two}");
         let opened = open(&[&file], &OpenOptions { block_size: one, ..Default::default() });
-        assert_eq!(opened.unwrap().format(), Format::Tokens);
+        assert_eq!(opened.unwrap().format, Format::Tokens);
     }
 }
