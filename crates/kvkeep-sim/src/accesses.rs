@@ -6,6 +6,8 @@
 
 use crate::trace::Trace;
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Which blocks of a prompt count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,6 +90,7 @@ pub struct Accesses {
     distinct: u32,
     longest: u32,
     total: u64,
+    stop: Arc<AtomicBool>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -134,6 +137,7 @@ impl Accesses {
             distinct: trace.distinct_blocks(),
             longest: 0,
             total: 0,
+            stop: Arc::default(),
         };
         for (entry, blocks) in trace.requests() {
             let (kept, hittable) =
@@ -152,6 +156,18 @@ impl Accesses {
             accesses.total += rule.weight(entry.input_tokens, kept);
         }
         accesses
+    }
+
+    /// Once `stop` is set, from any thread, whatever walks the accesses comes to its end, and a
+    /// [`Sweep`](crate::Sweep) says that it was stopped. What else is made of them is of no use.
+    #[must_use]
+    pub fn until(self, stop: Arc<AtomicBool>) -> Accesses {
+        Accesses { stop, ..self }
+    }
+
+    /// Whether they have come to their end early.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
     /// The rule.
@@ -205,7 +221,8 @@ impl Accesses {
     /// The requests in order.
     pub fn iter(&self) -> impl Iterator<Item = Access<'_>> {
         let mut start = 0;
-        self.requests.iter().map(move |request| {
+        let goes_on = |_: &&Request| !self.is_stopped();
+        self.requests.iter().take_while(goes_on).map(move |request| {
             let blocks = &self.blocks[start..request.end];
             start = request.end;
             Access {

@@ -37,6 +37,8 @@ pub enum ReplayError {
     Config(ConfigError),
     /// The manager refused an operation: a defect, there or here.
     Manager(Error),
+    /// Whoever asked wants it no more, see [`Accesses::until`].
+    Stopped,
 }
 
 impl fmt::Display for ReplayError {
@@ -46,6 +48,7 @@ impl fmt::Display for ReplayError {
             ReplayError::Manager(error) => {
                 write!(f, "the block manager refused a request: {error}")
             }
+            ReplayError::Stopped => f.write_str("stopped"),
         }
     }
 }

@@ -58,8 +58,7 @@ impl fmt::Display for TraceError {
             Self::UnknownFormat { name } => write!(
                 f,
                 "{name}: the format cannot be told from its beginning, which is no JSON object \
-                 with the fields of a request; `kvkeep trace --help` shows the formats, and \
-                 --trace-format names one ({})",
+                 with the fields of a request; if it is one of {}, name the trace format",
                 Format::ALL.map(Format::name).join(", ")
             ),
             Self::Unsuitable { name, why } => write!(f, "{name}: {why}"),

@@ -190,7 +190,7 @@ pub fn open<P: AsRef<Path>>(paths: &[P], options: &OpenOptions) -> Result<Opened
         (Format::Azure, Some(input)) => Box::new(Azure::new(input, options.block_size)?),
         (Format::Chat, Some(input)) => {
             let Some(path) = &options.tokenizer else {
-                let why = "chat transcripts need a tokenizer.json; name it with --tokenizer";
+                let why = "chat transcripts need a tokenizer; name a tokenizer.json";
                 return Err(unsuitable(paths[0], why));
             };
             Box::new(Chat::new(input, tokenizer::load(path)?, options.block_size))
@@ -218,14 +218,18 @@ fn refuse_what_is_not_for(
 ) -> Result<(), TraceError> {
     let is_agentic = format == Format::Agentic;
     let has_block_size = matches!(format, Format::Bailian | Format::Dynamo | Format::Agentic);
-    for (flag, is_wrong) in [
-        ("--trace-block-size", options.block_size.is_some() && has_block_size),
-        ("--users", options.users.is_some() && !is_agentic),
-        ("--trace-seed", options.seed.is_some() && !is_agentic),
-        ("--tokenizer", options.tokenizer.is_some() && format != Format::Chat),
+    // By the words of its flag and its argument, `--trace-block-size` and `trace_block_size`.
+    for (setting, is_wrong) in [
+        ("trace block size", options.block_size.is_some() && has_block_size),
+        ("users", options.users.is_some() && !is_agentic),
+        ("trace seed", options.seed.is_some() && !is_agentic),
+        ("tokenizer", options.tokenizer.is_some() && format != Format::Chat),
     ] {
         if is_wrong {
-            return Err(unsuitable(path, &format!("{flag} is not for {format} traces; drop it")));
+            return Err(unsuitable(
+                path,
+                &format!("{setting}: not for {format} traces; leave it out"),
+            ));
         }
     }
     Ok(())
@@ -307,14 +311,17 @@ mod tests {
             Err(error) => error.to_string(),
         };
         let one = NonZeroU32::new(1);
-        assert!(message(OpenOptions { users: one, ..Default::default() }).contains("--users"));
+        assert!(
+            message(OpenOptions { users: one, ..Default::default() })
+                .contains("users: not for tokens")
+        );
         let seed = OpenOptions { seed: Some(1), ..Default::default() };
-        assert!(message(seed).contains("--trace-seed"));
+        assert!(message(seed).contains("trace seed: not"));
         let format = Some(Format::Bailian);
         let block_size = OpenOptions { format, block_size: one, ..Default::default() };
-        assert!(message(block_size).contains("--trace-block-size is not for bailian"));
+        assert!(message(block_size).contains("trace block size: not for bailian"));
         let chat = OpenOptions { format: Some(Format::Chat), ..Default::default() };
-        assert!(message(chat).contains("--tokenizer"));
+        assert!(message(chat).contains("name a tokenizer.json"));
         let of_folder = open(&[folder.path()], &OpenOptions::default()).map(|_| ()).unwrap_err();
         assert!(of_folder.to_string().contains("no session"), "{of_folder}");
         let two = open(&[&file, &file], &OpenOptions::default()).map(|_| ()).unwrap_err();
