@@ -64,8 +64,9 @@ fn parse() -> Cli {
             let message = format!("{flag} {value}: is below 0; pass a number from 0 up");
             Cli::command().error(ErrorKind::ValueValidation, message).exit()
         }
-        if error.kind() == ErrorKind::MissingRequiredArgument
-            && error.to_string().contains("<TRACE>")
+        if let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg)
+            && error.kind() == ErrorKind::MissingRequiredArgument
+            && missing.iter().any(|arg| arg.starts_with("<TRACE>"))
         {
             let tip = "name a file or folder, or - to read stdin".into();
             error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));

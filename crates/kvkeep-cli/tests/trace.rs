@@ -327,6 +327,7 @@ fn flags_that_make_no_sense_are_named() {
     for (args, flag) in [
         (vec!["info"], "<TRACE>"),
         (vec!["info"], "- to read stdin"),
+        (vec!["sample", &trace], "  --fraction <SHARE>\n\nUsage"),
         (vec!["sample", &trace], "--fraction"),
         (vec!["sample", &trace, "--fraction", "0"], "--fraction"),
         (vec!["sample", &trace, "--fraction", "1.1"], "--fraction"),

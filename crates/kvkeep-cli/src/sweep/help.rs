@@ -42,9 +42,10 @@ pub(crate) fn long() -> String {
         if column + name.len() > 70 {
             names.push_str("\n  ");
             column = 0;
+        } else if column > 0 {
+            names.push(' ');
         }
         names.push_str(name);
-        names.push(' ');
         column += name.len() + 1;
     }
     format!(

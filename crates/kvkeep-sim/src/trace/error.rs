@@ -139,14 +139,14 @@ impl fmt::Display for LineProblem {
     }
 }
 
-/// The message of `error` with its column. Its own text ends in "at line 1", the line within
+/// The message of `error` with its column, but where the text ends. Its own text ends in "at line 1", the line within
 /// the one line that was parsed, which would contradict the line number in front.
 fn in_column(error: &serde_json::Error) -> String {
     let (line, column) = (error.line(), error.column());
     let text = error.to_string();
-    let hint = if error.is_eof() { "; is the trace cut off?" } else { "" };
-    match text.strip_suffix(&format!(" at line {line} column {column}")) {
-        Some(message) => format!("{message} (column {column}){hint}"),
-        None => text + hint,
+    let message = text.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&text);
+    match error.is_eof() {
+        true => format!("{message}; is the trace cut off?"),
+        false => format!("{message} (column {column})"),
     }
 }
