@@ -151,8 +151,11 @@ impl Client {
         let body = self.body(&url, request.send(&body), |status| self.prompts.advice(status))?;
         let (mut first_token, mut end, mut usage) = (None, None, None);
         for line in BufReader::new(body.take(MAX_ANSWER_BYTES)).lines() {
-            let line =
-                line.map_err(|error| answer(&url, format!("the stream broke off: {error}")))?;
+            let line = match line {
+                Ok(line) => line,
+                Err(_) if end.is_some() => break,
+                Err(error) => return Err(answer(&url, format!("the stream broke off: {error}"))),
+            };
             let Some(data) = line.strip_prefix("data:").map(str::trim) else { continue };
             if data == "[DONE]" {
                 // Read on: a connection that is read to its end serves the next request.
