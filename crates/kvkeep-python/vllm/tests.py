@@ -34,7 +34,26 @@ FILES = [
     "tests/v1/core/test_prefix_replay.py",
     "tests/v1/core/test_swa_inflight_window_free.py",
     "tests/v1/core/test_mamba_align_chunk_split.py",
+    "tests/v1/core/test_kv_cache_planning.py",
+    "tests/v1/core/test_kv_cache_config_builder.py",
+    "tests/v1/core/test_contiguous_kv_packing.py",
+    "tests/v1/core/test_worker_slot_overflow.py",
+    "tests/v1/core/test_priority_preemption_bug.py",
+    "tests/v1/streaming_input/test_scheduler_streaming.py",
+    "tests/v1/kv_connector/unit",
     "tests/v1/core/test_priority_scheduler_random.py",
+]
+# Of the connectors' tests, those with a scheduler, and that need nothing installed. The
+# transfers themselves are no concern of a block manager.
+CONNECTORS = [
+    "test_cache_pollution_prevention.py", "test_decode_bench_connector.py",
+    "test_error_propagation.py", "test_hisparse_connector.py",
+    "test_invalid_blocks_correctness.py", "test_kv_connector_lifecycle.py",
+    "test_kv_load_failure_recovery.py", "test_mooncake_store_scheduler.py",
+    "test_moriio_hma_scheduler.py", "test_multi_connector.py",
+    "test_remote_decode_lifecycle.py", "test_remote_prefill_lifecycle.py",
+    "test_scheduler_kv_connector_override.py", "offloading_connector/test_events.py",
+    "offloading_connector/test_scheduler.py",
 ]
 
 
@@ -76,9 +95,12 @@ def run(folder: Path, version: str, level: int, file: str) -> dict[str, str]:
     tests = folder / (f"tests-{version}" if version == "0.32.0" else f"vllm-{version}")
     if not (tests / file).exists():
         return {}
+    files = [file]
+    if file.endswith("kv_connector/unit"):
+        files = [f"{file}/{name}" for name in CONNECTORS if (tests / file / name).exists()]
     report = folder / f"report-{os.getpid()}.xml"
     report.unlink(missing_ok=True)
-    command = [folder / "venv/bin/python", "-m", "pytest", file, "-q"]
+    command = [folder / "venv/bin/python", "-m", "pytest", *files, "-q"]
     command += ["-p", "under_test", "-p", "no:cacheprovider", f"--junitxml={report}"]
     done = subprocess.run(
         command, cwd=tests, env=environment(folder, version, level), text=True,
