@@ -50,7 +50,7 @@ CONNECTORS = [
     "test_error_propagation.py", "test_hisparse_connector.py",
     "test_invalid_blocks_correctness.py", "test_kv_connector_lifecycle.py",
     "test_kv_load_failure_recovery.py", "test_mooncake_store_scheduler.py",
-    "test_moriio_hma_scheduler.py", "test_multi_connector.py",
+    "test_multi_connector.py",
     "test_remote_decode_lifecycle.py", "test_remote_prefill_lifecycle.py",
     "test_scheduler_kv_connector_override.py", "offloading_connector/test_events.py",
     "offloading_connector/test_scheduler.py",
