@@ -68,10 +68,11 @@ def gather(pages: Pages, layer: int, blocks: torch.Tensor, tokens: int):
     return out
 
 
-def attention_quant(q, layer, pages: Pages, batch):
-    """Causal attention of each query over its sequence's pages, as fp8 rows."""
-    tokens, q_heads, dim = q.shape
-    out = torch.zeros(tokens, q_heads, dim)
+def attention(q, layer, pages: Pages, batch):
+    """Causal attention of each query over its sequence's pages; zeros in padding. Float16,
+    (tokens, heads, dim), as `q`."""
+    q_heads, dim = q.shape[1:]
+    out = torch.zeros_like(q)
     for seq, first, count in batch.spans():
         rows = slice(first, first + count)
         seen = int(batch.positions[first + count - 1]) + 1
@@ -81,5 +82,10 @@ def attention_quant(q, layer, pages: Pages, batch):
         s = torch.einsum("qhd,khd->hqk", q[rows].float(), k) * dim**-0.5
         hidden = torch.arange(seen) > batch.positions[rows, None]
         p = s.masked_fill(hidden, float("-inf")).softmax(-1)
-        out[rows] = torch.einsum("hqk,khd->qhd", p, v)
-    return quantize(out.view(tokens, -1).bfloat16())
+        out[rows] = torch.einsum("hqk,khd->qhd", p, v).half()
+    return out
+
+
+def attention_quant(q, layer, pages: Pages, batch):
+    """The same as fp8 rows, (tokens, heads * dim)."""
+    return quantize(attention(q, layer, pages, batch).flatten(1))

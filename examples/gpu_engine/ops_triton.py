@@ -4,11 +4,11 @@ import torch
 import triton
 import triton.language as tl
 
-from .attention_triton import attention_quant
+from .paged_triton import attend_pages
 from .pages import Pages
+from .prefill_triton import attend_gathered
+from .skinny_triton import is_skinny, skinny_linear
 from .weights import FP8, Linear
-
-__all__ = ["add_rms_quant", "attention_quant", "linear", "rope_store", "swiglu_quant"]
 
 
 @triton.jit
@@ -66,7 +66,37 @@ def swiglu_quant(gate_up):
     return out, scales
 
 
+@triton.jit
+def _quant(x, slots, out, scales, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    at = tl.arange(0, BLOCK)
+    # Nothing was computed for padding.
+    ok = (at < WIDTH) & (tl.load(slots + row) >= 0)
+    y = tl.load(x + row * WIDTH + at, mask=ok, other=0.0).to(tl.float32)
+    scale = tl.maximum(tl.max(tl.abs(y)), 1e-12) / 448.0
+    y = tl.minimum(tl.maximum(y / scale, -448.0), 448.0)
+    tl.store(out + row * WIDTH + at, y.to(tl.float8e4nv), mask=at < WIDTH)
+    tl.store(scales + row, scale)
+
+
+def attention_quant(q, layer, pages: Pages, batch):
+    y = attention(q, layer, pages, batch)
+    rows, width = y.shape[0], y.shape[1] * y.shape[2]
+    out = torch.empty(rows, width, dtype=FP8, device=y.device)
+    scales = torch.empty(rows, 1, device=y.device)
+    _quant[(rows,)](
+        y, batch.slots, out, scales, WIDTH=width, BLOCK=triton.next_power_of_2(width), num_warps=8
+    )
+    return out, scales
+
+
+def attention(q, layer, pages: Pages, batch):
+    return (attend_gathered if batch.gather else attend_pages)(q, layer, pages, batch)
+
+
 def linear(x, scale, w: Linear):
+    if is_skinny(x, w):
+        return skinny_linear(x, scale, w)
     return torch._scaled_mm(
         x, w.weight.T, scale_a=scale, scale_b=w.scale, out_dtype=torch.bfloat16,
         use_fast_accum=True,

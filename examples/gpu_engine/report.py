@@ -12,6 +12,8 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+from .prediction import Prediction
+
 RESULTS = Path(__file__).parent / "results"
 NAMES = {"conversation": "conversation", "long_prefix": "long prefix",
          "independent": "independent", "short": "short (the note's own)"}
@@ -48,7 +50,7 @@ def ratios(runs: list[dict]) -> tuple[list[float], list[float]]:
     return note, sound
 
 
-def validation(data: dict) -> list[str]:
+def validation(data: dict, prediction: Prediction) -> list[str]:
     out = ["## The four validation tests", "",
            "Ratios: *note's* is the first message over the mean of the following ones, caching on;"
            " *sound* is the same turn, off over on (median over the following turns). Median and"
@@ -62,13 +64,15 @@ def validation(data: dict) -> list[str]:
         before, after = NOTE.get(test, ("", ""))
         out.append(f"| {NAMES[test]} | {before} | {after} | {f'x{target}' if target else ''} |"
                    f" x{spread(note)} | x{spread(sound)} | {met} |")
-    out += ["", "TTFT in ms, by turn:", "", "| test | turn | prompt tokens | cached | off | on |",
-            "|---|---:|---:|---:|---:|---:|"]
+    out += ["", "TTFT in ms, by turn, and what is predicted from the calibration points:", "",
+            "| test | turn | prompt tokens | cached | off | predicted | on | predicted |",
+            "|---|---:|---:|---:|---:|---:|---:|---:|"]
     for test, runs in data.items():
         for i, (off, on) in enumerate(zip(turns(runs, "off"), turns(runs, "on"))):
-            turn = runs[0]["on"][i]
-            out.append(f"| {NAMES[test]} | {i + 1} | {turn['prompt']:,} | {turn['cached']:,} |"
-                       f" {spread(off)} | {spread(on)} |")
+            prompt, cached = (runs[0]["on"][i][k] for k in ("prompt", "cached"))
+            out.append(f"| {NAMES[test]} | {i + 1} | {prompt:,} | {cached:,} |"
+                       f" {spread(off)} | {prediction.beside(median(off), prompt, 0)} |"
+                       f" {spread(on)} | {prediction.beside(median(on), prompt, cached)} |")
     hits = [t["ttft_ms"] for runs in data.values() for run in runs for t in run["on"] if t["cached"]]
     out += ["", f"The slowest hit took {max(hits):.0f} ms; the target is under 800 ms.", "",
             "![TTFT by turn](results/validation.svg)", ""]
@@ -88,18 +92,21 @@ def validation(data: dict) -> list[str]:
     return out
 
 
-def ttft(rows: list[dict]) -> list[str]:
+def ttft(rows: list[dict], prediction: Prediction) -> list[str]:
     out = ["## TTFT by length of the prefix", "", "A prefix, then a question of"
            f" {rows[0]['question']} tokens; nothing else runs.", "",
-           "| prefix, tokens | cold, ms | hit, ms | cold over hit |", "|---:|---:|---:|---:|"]
+           "| prefix, tokens | cold, ms | predicted | hit, ms | predicted | cold over hit |",
+           "|---:|---:|---:|---:|---:|---:|"]
     x, cold, hit = [], [], []
     for prefix in sorted({r["prefix"] for r in rows}):
         mine = [r for r in rows if r["prefix"] == prefix]
         cold.append([v for r in mine for v in r["cold_ms"]])
         hit.append([v for r in mine for v in r["hit_ms"]])
         x.append(prefix)
-        out.append(f"| {prefix:,} | {spread(cold[-1])} | {spread(hit[-1])} |"
-                   f" x{median(cold[-1]) / median(hit[-1]):.1f} |")
+        prompt, cached = prefix + mine[0]["question"], mine[0]["cached"][0]
+        c, h = median(cold[-1]), median(hit[-1])
+        out.append(f"| {prefix:,} | {spread(cold[-1])} | {prediction.beside(c, prompt, 0)} |"
+                   f" {spread(hit[-1])} | {prediction.beside(h, prompt, cached)} | x{c / h:.1f} |")
     figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
     axis.loglog(x, [median(v) for v in cold], "o-", color="#b0413e", label="cold")
     axis.loglog(x, [median(v) for v in hit], "o-", color="#2a6f97", label="hit")
@@ -130,11 +137,14 @@ def concurrency(rows: list[dict]) -> list[str]:
 
 def exactness(data: dict) -> list[str]:
     out = ["## Is a hit the same as a cold run?", "",
-           "Attention over pages against float32 on the gathered pages (the rows leave the kernel"
-           " as fp8, which alone is about 0.026):", "", "| tokens | 1 query | 100 queries |",
-           "|---:|---:|---:|"]
-    out += [f"| {r['tokens']:,} | {r['relative_error_one_query']:.4f} |"
-            f" {r['relative_error_queries']:.4f} |" for r in data["attention"]]
+           "Attention over pages against float32 on the gathered pages, relative error; the next"
+           " product takes the rows as fp8, which costs more than the kernels do:", "",
+           "| tokens | queries | kernel | error | as fp8 |", "|---:|---:|---|---:|---:|"]
+    for r in data["attention"]:
+        for k in r["kernels"]:
+            kernel = "gathered keys" if k["gathered"] else "pages"
+            out.append(f"| {r['tokens']:,} | {k['queries']} | {kernel} |"
+                       f" {k['relative_error']:.5f} | {k['relative_error_as_fp8']:.3f} |")
     out += ["", "Logits of the first answer token, relative distance to a cold run, with NaN in all"
             " free pages:", "", "| prompt | cached | same chunks | hit, cold in one chunk |"
             " cold in chunks of 512, cold in one chunk | one block of the prefix swapped |"
@@ -148,14 +158,22 @@ def exactness(data: dict) -> list[str]:
     return out + ["", "The tolerance: none with the same chunk boundaries. With others, a hit may be"
                   " as far from a cold run as cold runs with other chunks are from each other: a"
                   " matrix product of another height may round differently, and 64 random layers"
-                  " with sharp attention blow up each fp8 rounding that flips.", ""]
+                  " with sharp attention blow up each fp8 rounding that flips. That is about what one"
+                  " wrong block does, so only the first rule could show one.", ""]
 
 
-def calibration(rows: list[dict]) -> list[str]:
+def calibration(rows: list[dict], prediction: Prediction) -> list[str]:
+    c = prediction.coefficients
     out = ["## Calibration points", "", "Whole steps: `batch` sequences compute `new` tokens after"
-           " `cached` ones.", "", "| new | cached | batch | ms |", "|---:|---:|---:|---:|"]
-    return out + [f"| {r['new']:,} | {r['cached']:,} | {r['batch']} | {median(r['ms']):.1f} |"
-                  for r in rows] + [""]
+           " `cached` ones. Fitted to those of batch 1 with new prompt tokens, by relative error:"
+           f" {c[0]:.2f} + {c[1]:.4f} new + {c[2]:.3g} new (cached + new / 2) + {c[3]:.3g} cached"
+           " ms. A step of 200 to 400 tokens costs less, since weights and products overlap there.",
+           "", "| new | cached | batch | ms | fitted |", "|---:|---:|---:|---:|---:|"]
+    for r in rows:
+        ms = median(r["ms"])
+        fitted = "" if r["new"] == 1 else prediction.beside(ms, r["new"] + r["cached"], r["cached"])
+        out.append(f"| {r['new']:,} | {r['cached']:,} | {r['batch']} | {ms:.1f} | {fitted} |")
+    return out + [""]
 
 
 def main() -> None:
@@ -169,11 +187,12 @@ def main() -> None:
            f" {env['memory_gib']:.1f} GiB in all. torch {env['torch']}, Triton {env['triton']},"
            f" {env['date']}. Made by `python -m gpu_engine.report` from the raw samples in"
            " [results/](results).", ""]
-    out += validation(data["validation"])
-    out += ttft(data["ttft"] + data.get("ttft_long", []))
+    prediction = Prediction(data["calibration"], data["environment"]["max_chunk"])
+    out += validation(data["validation"], prediction)
+    out += ttft(data["ttft"] + data.get("ttft_long", []), prediction)
     out += concurrency(data["concurrency"])
     out += exactness(data["exactness"])
-    out += calibration(data["calibration"])
+    out += calibration(data["calibration"], prediction)
     (Path(__file__).parent / "REPORT.md").write_text("\n".join(out).rstrip() + "\n")
 
 

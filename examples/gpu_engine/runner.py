@@ -2,6 +2,8 @@
 
 A forward pass is about 1,400 launches, more than the host can issue in the time that a small
 batch needs. So decode batches and short chunks are padded to one of a few sizes and replayed.
+Longer chunks keep the GPU busy while the host launches, and need no padding; so do shorter ones
+with much context, which gain more from gathered keys than from a graph.
 """
 
 import torch
@@ -11,7 +13,9 @@ from .cache import Cache
 from .model import Model
 
 DECODE_SIZES = (1, 2, 4, 8, 16, 32)
-PREFILL_SIZES = (16, 32, 64, 128, 256, 512, 1024)
+PREFILL_SIZES = (16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+# Chunks of more tokens over more context than these are not replayed.
+LONG_CHUNK, LONG_CONTEXT = 256, 8192
 
 
 class Runner:
@@ -47,9 +51,11 @@ class Runner:
         count = sum(len(new) for _, new in work)
         decode = count == len(work)
         size = next((s for s in self._sizes[decode] if s >= count), None)
+        if not decode and count > LONG_CHUNK and max(start for start, _ in work) > LONG_CONTEXT:
+            size = None
         tables = self.cache.send()
         batch = (
-            Batch(self.cfg, count, decode, self.model.device)
+            Batch(self.cfg, count, decode, self.model.device, gather=not decode)
             if size is None
             else self._batches[decode, size]
         )

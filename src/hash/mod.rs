@@ -2,6 +2,8 @@
 
 mod chain;
 #[cfg(feature = "sha256")]
+mod sha256;
+#[cfg(feature = "sha256")]
 mod vllm;
 #[cfg(feature = "sha256")]
 mod vllm_pickle;

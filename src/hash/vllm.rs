@@ -1,6 +1,7 @@
 //! SHA-256 in vLLM's canonical-CBOR form, bit for bit.
 
 use super::BlockHasher;
+use super::sha256::{BLOCK_BYTES, blocks, digest_padded};
 use crate::{ExtraKey, ExtraKeys};
 use sha2::{Digest as _, Sha256};
 
@@ -42,6 +43,30 @@ impl VllmSha256Cbor {
     }
 }
 
+impl VllmSha256Cbor {
+    /// [`hash`](BlockHasher::hash) that calls `meanwhile` after each of SHA-256's blocks, of
+    /// which a short block of tokens without extra keys takes a few; another calls nothing.
+    /// Each waits for the one before it and leaves most of the processor idle: work that
+    /// needs no result of the hash, such as reading the next tokens, costs little there.
+    #[must_use]
+    #[inline]
+    pub fn hash_meanwhile(
+        &self,
+        parent: &[u8; 32],
+        tokens: &[u32],
+        extra: ExtraKeys<'_>,
+        meanwhile: impl FnMut(),
+    ) -> [u8; 32] {
+        const USUAL: usize = blocks(short_bytes(USUAL_TOKENS));
+        const SHORT: usize = blocks(short_bytes(SHORT_TOKENS));
+        match tokens.len() {
+            0..=USUAL_TOKENS if extra.is_empty() => hash_short::<USUAL>(parent, tokens, meanwhile),
+            0..=SHORT_TOKENS if extra.is_empty() => hash_short::<SHORT>(parent, tokens, meanwhile),
+            _ => hash_any(parent, tokens, extra),
+        }
+    }
+}
+
 impl BlockHasher for VllmSha256Cbor {
     type Digest = [u8; 32];
 
@@ -49,45 +74,119 @@ impl BlockHasher for VllmSha256Cbor {
         self.root
     }
 
+    #[inline]
     fn hash(&self, parent: &Self::Digest, tokens: &[u32], extra: ExtraKeys<'_>) -> Self::Digest {
-        let mut hash = CborHash::default();
-        hash.array(3);
-        hash.bytes(parent);
-        hash.array(tokens.len());
-        tokens.iter().for_each(|&token| hash.int(i64::from(token)));
-        if extra.is_empty() {
-            hash.null();
-        } else {
-            hash.array(extra.iter().count());
-            for key in extra.iter() {
-                match key {
-                    ExtraKey::Adapter { name, source } => {
-                        hash.array(3);
-                        hash.text("lora");
-                        hash.text(name);
-                        hash.text(source);
-                    }
-                    ExtraKey::Media { identifier, offset } => {
-                        hash.array(3);
-                        hash.text("mm");
-                        hash.text(identifier);
-                        hash.int(offset);
-                    }
-                    ExtraKey::Salt(salt) => {
-                        hash.array(2);
-                        hash.text("cache_salt");
-                        hash.text(salt);
-                    }
-                    ExtraKey::Custom { name, value } => {
-                        hash.array(2);
-                        hash.text(name);
-                        hash.bytes(value);
-                    }
+        self.hash_meanwhile(parent, tokens, extra, || ())
+    }
+}
+
+fn hash_any(parent: &[u8; 32], tokens: &[u32], extra: ExtraKeys<'_>) -> [u8; 32] {
+    let mut hash = CborHash::default();
+    hash.array(3);
+    hash.bytes(parent);
+    hash.array(tokens.len());
+    tokens.iter().for_each(|&token| hash.int(i64::from(token)));
+    if extra.is_empty() {
+        hash.null();
+    } else {
+        hash.array(extra.iter().count());
+        for key in extra.iter() {
+            match key {
+                ExtraKey::Adapter { name, source } => {
+                    hash.array(3);
+                    hash.text("lora");
+                    hash.text(name);
+                    hash.text(source);
+                }
+                ExtraKey::Media { identifier, offset } => {
+                    hash.array(3);
+                    hash.text("mm");
+                    hash.text(identifier);
+                    hash.int(offset);
+                }
+                ExtraKey::Salt(salt) => {
+                    hash.array(2);
+                    hash.text("cache_salt");
+                    hash.text(salt);
+                }
+                ExtraKey::Custom { name, value } => {
+                    hash.array(2);
+                    hash.text(name);
+                    hash.bytes(value);
                 }
             }
         }
-        hash.finish()
     }
+    hash.finish()
+}
+
+/// Most tokens of a block that is put together on the stack, and most of one for which less
+/// of the stack has to be cleared: vLLM's blocks have 16.
+const SHORT_TOKENS: usize = 64;
+const USUAL_TOKENS: usize = 16;
+
+/// Most bytes of the CBOR of a block of so many tokens without extra keys, and what is
+/// written beyond them.
+const fn short_bytes(tokens: usize) -> usize {
+    1 + 34 + 2 + 5 * tokens + 1
+}
+
+const HEAD_BYTES: usize = 9;
+
+/// Major type and argument in the shortest form: bytes, the first of which count, the others
+/// are zero, and how many count. A copy of fixed length is two moves, one of unknown length
+/// a call.
+#[inline(always)]
+fn head(major: u8, argument: u64) -> ([u8; HEAD_BYTES], usize) {
+    let (info, argument_bytes) = match argument {
+        0..=23 => (argument as u8, 0),
+        24..=0xff => (24, 1),
+        0x100..=0xffff => (25, 2),
+        0x1_0000..=0xffff_ffff => (26, 4),
+        _ => (27, 8),
+    };
+    let mut head = [0; HEAD_BYTES];
+    head[0] = major << 5 | info;
+    let aligned = argument.checked_shl(64 - 8 * argument_bytes as u32).unwrap_or(0);
+    head[1..].copy_from_slice(&aligned.to_be_bytes());
+    (head, 1 + argument_bytes)
+}
+
+/// A token as `head` has it, in one word.
+#[inline(always)]
+fn token(value: u32) -> ([u8; 8], usize) {
+    let word = u64::from(value);
+    let (word, len) = match value {
+        0..=23 => (word << 56, 1),
+        24..=0xff => (24 << 56 | word << 48, 2),
+        0x100..=0xffff => (25 << 56 | word << 40, 3),
+        _ => (26 << 56 | word << 24, 5),
+    };
+    (word.to_be_bytes(), len)
+}
+
+/// A block of a few tokens without extra keys, put together in place, in room for `BLOCKS`
+/// blocks of SHA-256.
+#[inline]
+fn hash_short<const BLOCKS: usize>(
+    parent: &[u8; 32],
+    tokens: &[u32],
+    meanwhile: impl FnMut(),
+) -> [u8; 32] {
+    let mut message = [[0; BLOCK_BYTES]; BLOCKS];
+    let bytes = message.as_flattened_mut();
+    bytes[..3].copy_from_slice(&[0x83, 0x58, 32]);
+    bytes[3..35].copy_from_slice(parent);
+    let (array, used) = head(4, tokens.len() as u64);
+    bytes[35..35 + HEAD_BYTES].copy_from_slice(&array);
+    let mut len = 35 + used;
+    for &value in tokens {
+        let (word, used) = token(value);
+        bytes[len..len + 8].copy_from_slice(&word);
+        len += used;
+    }
+    bytes[len] = 0xf6;
+    digest_padded(&mut message, len + 1, meanwhile)
 }
 
 /// CBOR (RFC 8949, shortest form) straight into SHA-256, through a buffer that takes a
@@ -120,27 +219,14 @@ impl CborHash {
         self.len += bytes.len();
     }
 
-    /// Major type and argument, in the shortest form.
     #[inline]
     fn head(&mut self, major: u8, argument: u64) {
-        let (info, argument_bytes) = match argument {
-            0..=23 => (argument as u8, 0),
-            24..=0xff => (24, 1),
-            0x100..=0xffff => (25, 2),
-            0x1_0000..=0xffff_ffff => (26, 4),
-            _ => (27, 8),
-        };
-        // Always nine bytes, of which those that count come first: a copy of fixed length
-        // is two moves, one of unknown length a call.
-        let mut head = [0; 9];
-        head[0] = major << 5 | info;
-        let aligned = argument.checked_shl(64 - 8 * argument_bytes as u32).unwrap_or(0);
-        head[1..].copy_from_slice(&aligned.to_be_bytes());
-        if self.len + head.len() > BUFFER_BYTES {
+        if self.len + HEAD_BYTES > BUFFER_BYTES {
             self.flush();
         }
-        self.buffer[self.len..self.len + head.len()].copy_from_slice(&head);
-        self.len += 1 + argument_bytes;
+        let (head, len) = head(major, argument);
+        self.buffer[self.len..self.len + HEAD_BYTES].copy_from_slice(&head);
+        self.len += len;
     }
 
     fn flush(&mut self) {
@@ -236,6 +322,28 @@ mod tests {
                 plain.update(part.as_bytes());
             }
             assert_eq!(hash.finish(), <[u8; 32]>::from(plain.finalize()), "{len}");
+        }
+    }
+
+    /// What is put together in place hashes as the CBOR that is written piece by piece.
+    #[test]
+    fn in_place_equals_the_plain_digest() {
+        let widths = [0, 23, 24, 0xff, 0x100, 0xffff, 0x1_0000, u32::MAX];
+        let parent = [0xa5; 32];
+        let check = |tokens: &[u32]| {
+            let mut calls = 0;
+            let hasher = VllmSha256Cbor::default();
+            let hash = hasher.hash_meanwhile(&parent, tokens, ExtraKeys::default(), || calls += 1);
+            let plain = hash_any(&parent, tokens, ExtraKeys::default());
+            assert_eq!(hash, plain, "{tokens:?}");
+            assert_eq!(calls > 0, tokens.len() <= SHORT_TOKENS);
+        };
+        for len in 0..=SHORT_TOKENS + 1 {
+            for first in 0..widths.len() {
+                check(&vec![widths[first]; len]);
+                let mixed: Vec<u32> = widths.into_iter().cycle().skip(first).take(len).collect();
+                check(&mixed);
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! SHA-256 over Python's pickle of a block, as vLLM's default block hash has it.
 
 use super::BlockHasher;
+use super::sha256::{BLOCK_BYTES, blocks, digest_padded};
 use crate::{ExtraKey, ExtraKeys};
 use sha2::{Digest as _, Sha256};
 
@@ -44,6 +45,30 @@ impl VllmSha256 {
     }
 }
 
+impl VllmSha256 {
+    /// [`hash`](BlockHasher::hash) that calls `meanwhile` after each of SHA-256's blocks, of
+    /// which a short block of tokens without extra keys takes a few; another calls nothing.
+    /// Each waits for the one before it and leaves most of the processor idle: work that
+    /// needs no result of the hash, such as reading the next tokens, costs little there.
+    #[must_use]
+    #[inline]
+    pub fn hash_meanwhile(
+        &self,
+        parent: &[u8; 32],
+        tokens: &[u32],
+        extra: ExtraKeys<'_>,
+        meanwhile: impl FnMut(),
+    ) -> [u8; 32] {
+        const USUAL: usize = blocks(short_bytes(USUAL_TOKENS));
+        const SHORT: usize = blocks(short_bytes(SHORT_TOKENS));
+        match tokens.len() {
+            4..=USUAL_TOKENS if extra.is_empty() => hash_short::<USUAL>(parent, tokens, meanwhile),
+            4..=SHORT_TOKENS if extra.is_empty() => hash_short::<SHORT>(parent, tokens, meanwhile),
+            _ => hash_any(parent, tokens, extra),
+        }
+    }
+}
+
 impl BlockHasher for VllmSha256 {
     type Digest = [u8; 32];
 
@@ -53,10 +78,7 @@ impl BlockHasher for VllmSha256 {
 
     #[inline]
     fn hash(&self, parent: &Self::Digest, tokens: &[u32], extra: ExtraKeys<'_>) -> Self::Digest {
-        if extra.is_empty() && (4..=SHORT_TOKENS).contains(&tokens.len()) {
-            return hash_short(parent, tokens);
-        }
-        hash_any(parent, tokens, extra)
+        self.hash_meanwhile(parent, tokens, extra, || ())
     }
 }
 
@@ -83,8 +105,10 @@ const STOP: u8 = 0x2e;
 /// A frame is closed at the first object that begins at or behind this many bytes.
 const FRAME_BYTES: usize = 64 * 1024;
 
-/// Most tokens of a block that is put together on the stack.
+/// Most tokens of a block that is put together on the stack, and most of one for which less
+/// of the stack has to be cleared: vLLM's blocks have 16.
 const SHORT_TOKENS: usize = 64;
+const USUAL_TOKENS: usize = 16;
 
 /// An integer: its bytes from the first on, and how many of them count.
 #[inline(always)]
@@ -100,11 +124,22 @@ fn int(value: u32) -> ([u8; 8], usize) {
     (word.to_le_bytes(), len)
 }
 
-/// A block of a few tokens without extra keys: one frame, put together in place.
+/// Most bytes of the pickle of a block of so many tokens without extra keys.
+const fn short_bytes(tokens: usize) -> usize {
+    PROTO.len() + FRAME_HEADER_BYTES + 36 + 7 * tokens + 6
+}
+
+/// A block of a few tokens without extra keys: one frame, put together in place, in room for
+/// `BLOCKS` blocks of SHA-256.
 #[inline]
-fn hash_short(parent: &[u8; 32], tokens: &[u32]) -> [u8; 32] {
+fn hash_short<const BLOCKS: usize>(
+    parent: &[u8; 32],
+    tokens: &[u32],
+    meanwhile: impl FnMut(),
+) -> [u8; 32] {
     const HEAD: usize = PROTO.len() + FRAME_HEADER_BYTES;
-    let mut bytes = [0; HEAD + 36 + 7 * SHORT_TOKENS + 16];
+    let mut message = [[0; BLOCK_BYTES]; BLOCKS];
+    let bytes = message.as_flattened_mut();
     bytes[..2].copy_from_slice(&PROTO);
     bytes[2] = FRAME;
     bytes[HEAD] = SHORT_BINBYTES;
@@ -114,7 +149,7 @@ fn hash_short(parent: &[u8; 32], tokens: &[u32]) -> [u8; 32] {
     bytes[HEAD + 35] = MARK;
     let mut len = HEAD + 36;
     for &token in tokens {
-        // Always eight bytes, of which those that count stay.
+        // Always eight bytes, of which those that count stay; the others are zero.
         let (word, used) = int(token);
         bytes[len..len + 8].copy_from_slice(&word);
         len += used;
@@ -122,7 +157,7 @@ fn hash_short(parent: &[u8; 32], tokens: &[u32]) -> [u8; 32] {
     bytes[len..len + 6].copy_from_slice(&[TUPLE, MEMOIZE, NONE, TUPLES[2], MEMOIZE, STOP]);
     len += 6;
     bytes[3..HEAD].copy_from_slice(&((len - HEAD) as u64).to_le_bytes());
-    Sha256::digest(&bytes[..len]).into()
+    digest_padded(&mut message, len, meanwhile)
 }
 
 fn hash_any(parent: &[u8; 32], tokens: &[u32], extra: ExtraKeys<'_>) -> [u8; 32] {
@@ -436,5 +471,26 @@ mod tests {
             media("x4", -(1 << 39)),
         ];
         assert_eq!(hash(&wide), "790c1637bf20fe4441e6d33a4783d584abfa0a3d5e98b0c889fbf56deae3d5a7");
+    }
+
+    /// What is put together in place hashes as the pickle that is written piece by piece.
+    #[test]
+    fn in_place_equals_the_plain_digest() {
+        let widths = [0, 0xff, 0x100, 0xffff, 0x1_0000, 0x7fff_ffff, 0x8000_0000, u32::MAX];
+        let check = |tokens: &[u32]| {
+            let mut calls = 0;
+            let hasher = VllmSha256::default();
+            let hash = hasher.hash_meanwhile(&PARENT, tokens, ExtraKeys::default(), || calls += 1);
+            let plain = hash_any(&PARENT, tokens, ExtraKeys::default());
+            assert_eq!(hash, plain, "{tokens:?}");
+            assert_eq!(calls > 0, (4..=SHORT_TOKENS).contains(&tokens.len()));
+        };
+        for len in 1..=SHORT_TOKENS + 1 {
+            for first in 0..widths.len() {
+                check(&vec![widths[first]; len]);
+                let mixed: Vec<u32> = widths.into_iter().cycle().skip(first).take(len).collect();
+                check(&mixed);
+            }
+        }
     }
 }

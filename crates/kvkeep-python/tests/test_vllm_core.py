@@ -3,6 +3,7 @@
 import hashlib
 import pickle
 import random
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,8 +35,8 @@ def refuse(_: Any) -> list[bytes]:
     return [b"vLLM's own"]
 
 
-def hasher(form: str = "sha256", block_size: int = 16) -> RequestHasher:
-    return RequestHasher(block_size, form, SimpleNamespace(NONE_HASH=NONE_HASH), refuse)
+def hasher(form: str = "sha256", block_size: int = 16) -> Callable[[Any], Sequence[bytes]]:
+    return RequestHasher(block_size, form, SimpleNamespace(NONE_HASH=NONE_HASH), refuse).new_hashes
 
 
 @pytest.mark.parametrize("block_size", [1, 2, 3, 4, 16, 64, 65])
@@ -73,6 +74,8 @@ def test_salt_and_adapter() -> None:
         {"lora_request": SimpleNamespace(lora_name="same", lora_path="same")},
         {"cache_salt": 7},
         {"_all_token_ids": [-1] * 16},
+        # Read while the first block is hashed.
+        {"_all_token_ids": [*range(31), 1 << 32]},
     ],
 )
 def test_what_is_not_for_kvkeep_goes_to_vllm(odd: dict[str, Any]) -> None:
@@ -81,7 +84,7 @@ def test_what_is_not_for_kvkeep_goes_to_vllm(odd: dict[str, Any]) -> None:
 
 def test_cbor_golden_vector() -> None:
     none = bytes.fromhex("9bd96a485ad84efdafb72ee48a1d7a69bcead0f8f0433173941b276b9581eef0")
-    cbor = RequestHasher(16, "sha256_cbor", SimpleNamespace(NONE_HASH=none), refuse)
+    cbor = RequestHasher(16, "sha256_cbor", SimpleNamespace(NONE_HASH=none), refuse).new_hashes
     [first] = cbor(request(list(range(16))))
     assert first.hex() == "dc918a88b139e5afe60b88eda27508d4aee16c10fdc354791efea06206ac0749"
 

@@ -6,7 +6,8 @@ One process, one thread, thread CPU time; the three run one after the other in e
 in changing order, over the same tokens. Each call is what vLLM's scheduler makes: hash a
 request, look it up, allocate its prompt in chunks, then append and allocate token by token
 for all running requests, and free. Times are of whole loops over the running requests, so
-the loop itself is counted on all sides. Run in the environment of `tests.py` (see there).
+the loop itself is counted on all sides. With KV events on, where level 2 stands aside, they
+are taken after the prompts and after each token. Run in the environment of `tests.py` (see there).
 """
 
 import argparse
@@ -46,7 +47,7 @@ LEVELS = {
 }
 
 
-def manager(level: str, blocks: int, max_model_len: int) -> tuple[StockManager, object]:
+def manager(level: str, blocks: int, max_model_len: int, events: bool) -> tuple[StockManager, object]:
     """A manager and the hasher that goes with it."""
     pool, make, hasher = LEVELS[level]
     spec = FullAttentionSpec(block_size=BLOCK, num_kv_heads=1, head_size=1, dtype=torch.float32)
@@ -57,7 +58,7 @@ def manager(level: str, blocks: int, max_model_len: int) -> tuple[StockManager, 
     coordinator.BlockPool = pool
     made = make(
         config, max_model_len=max_model_len, scheduler_block_size=BLOCK, hash_block_size=BLOCK,
-        enable_caching=True, log_stats=True,
+        enable_caching=True, log_stats=True, enable_kv_cache_events=events,
     )
     coordinator.BlockPool = StockPool
     return made, hasher(BLOCK, sha256)
@@ -77,12 +78,12 @@ class Clock:
         self.start = now()
 
 
-def replay(level: str, blocks: int, rounds) -> dict:
+def replay(level: str, blocks: int, events: bool, rounds) -> dict:
     """Runs a workload; returns ns and calls by phase, and what was found cached."""
-    kv, hasher = manager(level, blocks, 1 << 20)
+    kv, hasher = manager(level, blocks, 1 << 20, events)
     params = SamplingParams(max_tokens=1 << 16)
     params.update_from_generation_config({}, eos_token_id=150_001)
-    clock, cached, tokens = Clock(), [], 0
+    clock, cached, tokens, taken = Clock(), [], 0, 0
     for turns in rounds:
         requests = []
         for turn in turns:
@@ -130,6 +131,10 @@ def replay(level: str, blocks: int, rounds) -> dict:
             kv.get_blocks(request.request_id).get_block_ids()
             clock.lap("prefill", 1)
             running.append(request)
+        if events:
+            clock.start = now()
+            taken += len(kv.take_events())
+            clock.lap("take events", 1)
         outputs = {turn.name: turn.output for turn in turns}
         step = 0
         while running:
@@ -154,12 +159,16 @@ def replay(level: str, blocks: int, rounds) -> dict:
                 new.get_block_ids(allow_none=True)
                 request.num_computed_tokens += 1
             clock.lap("decode", len(running))
+            if events:
+                taken += len(kv.take_events())
+                clock.lap("take events", 1)
             for request in refused:
                 kv.free(request)
                 running.remove(request)
             step += 1
         gc.enable()
-    return {"ns": dict(clock.ns), "calls": dict(clock.calls), "cached": cached, "tokens": tokens}
+    return {"ns": dict(clock.ns), "calls": dict(clock.calls), "cached": cached, "tokens": tokens,
+            "events": taken}
 
 
 def empty_loop(calls: int) -> float:
@@ -172,23 +181,24 @@ def empty_loop(calls: int) -> float:
     return (now() - start) / calls
 
 
-def compare(name: str, blocks: int, rounds: int, make) -> dict:
-    samples: dict[str, list[dict]] = {level: [] for level in LEVELS}
+def compare(name: str, blocks: int, rounds: int, make, events: bool = False) -> dict:
+    order = [level for level in LEVELS if not (events and level == "level 2")]
+    samples: dict[str, list[dict]] = {level: [] for level in order}
     for number in range(rounds):
-        order = list(LEVELS)
-        for level in order[number % 3 :] + order[: number % 3]:
-            samples[level].append(replay(level, blocks, make()))
+        first = number % len(order)
+        for level in order[first:] + order[:first]:
+            samples[level].append(replay(level, blocks, events, make()))
             print(f"{name}: round {number + 1}, {level}", file=sys.stderr)
     first = samples["stock"][0]
     for level, runs in samples.items():
         for run in runs:
-            if run["cached"] != first["cached"]:
-                sys.exit(f"{name}: {level} finds other prefixes cached than stock")
+            if (run["cached"], run["events"]) != (first["cached"], first["events"]):
+                sys.exit(f"{name}: {level} finds other prefixes, or has other events, than stock")
     requests = len(first["cached"])
     report = {
         "blocks": blocks, "requests": requests, "prompt_tokens": first["tokens"],
         "cached_tokens": sum(first["cached"]), "calls": first["calls"], "ns_per_call": {},
-        "us_per_request": {},
+        "us_per_request": {}, "events": first["events"],
     }
     for level, runs in samples.items():
         report["ns_per_call"][level] = {
@@ -204,16 +214,18 @@ def compare(name: str, blocks: int, rounds: int, make) -> dict:
 
 def show(name: str, report: dict) -> None:
     middle = statistics.median
-    print(f"\n| {name}, median ns per call | stock | level 1 | level 2 | stock / 1 | stock / 2 |")
-    print("|---|---|---|---|---|---|")
+    others = [level for level in report["us_per_request"] if level != "stock"]
+    heads = ["stock", *others, *(f"stock / {level}" for level in others)]
+    print(f"\n| {name}, median ns per call | {' | '.join(heads)} |")
+    print("|---" * (len(heads) + 1) + "|")
     rows = {f"{phase}": {level: phases[phase] for level, phases in report["ns_per_call"].items()}
             for phase in report["calls"]}
     rows["all, us per request"] = report["us_per_request"]
     for phase, by_level in rows.items():
-        values = [middle(by_level[level]) for level in LEVELS]
+        values = [middle(samples) for samples in by_level.values()]
         # Ratios round by round: the machine's speed changes between rounds.
         ratios = [middle(s / x for s, x in zip(by_level["stock"], by_level[level]))
-                  for level in ("level 1", "level 2")]
+                  for level in others]
         print(f"| {phase} | {' | '.join(f'{value:,.0f}' for value in values)} | "
               f"{' | '.join(f'{ratio:.1f}x' for ratio in ratios)} |")
 
@@ -229,12 +241,14 @@ def main() -> None:
     utils.init_none_hash(sha256)
     report = {"vllm": vllm.__version__, "device": options.device,
               "clock": "thread CPU time", "ns_of_an_empty_decode_loop": empty_loop(640_000)}
-    report["chat"] = compare("chat", 100_000, options.rounds,
-                             lambda: work.chat(64, 10, 200, 300))
+    works = {"chat": lambda: work.chat(64, 10, 200, 300)}
     if options.trace:
-        report["conversation"] = compare(
-            "conversation trace", 100_000, options.rounds,
-            lambda: work.conversations(options.trace, options.requests, 32))
+        works["conversation"] = lambda: work.conversations(options.trace, options.requests, 32)
+    for name, make in works.items():
+        report[name] = compare(name, 100_000, options.rounds, make)
+    for name, make in works.items():
+        name += ", events on"
+        report[name] = compare(name, 100_000, options.rounds, make, events=True)
     if options.save:
         options.save.write_text(json.dumps(report, indent=1) + "\n")
 

@@ -9,12 +9,15 @@ from gpu_engine import ops_torch, ops_triton
 from gpu_engine.batch import Batch
 from gpu_engine.config import tiny
 from gpu_engine.pages import Pages
+from gpu_engine.skinny_triton import is_skinny, skinny_linear
+from gpu_engine.weights import FP8, Linear
 
 CFG = tiny(40)
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 # Triton's interpreter loses the carry where rounding to fp8 reaches the next power of two, so
-# that one element in some dozens is half of what it should be. GPUs do not.
-ROUNDING = 0.01 if DEVICE == "cuda" else 0.1
+# that one element in some dozens is half of what it should be, and cuts bfloat16 instead of
+# rounding it. GPUs do not.
+ROUNDING, BF16 = (0.01, 0.0) if DEVICE == "cuda" else (0.1, 2.0**-7)
 
 
 def pages_and_tables():
@@ -29,9 +32,9 @@ def pages_and_tables():
     return pools, tables
 
 
-def filled(work, tables, decode=False, size=None):
+def filled(work, tables, decode=False, size=None, gather=False):
     count = sum(n for _, n in work)
-    batch = Batch(CFG, size or count, decode, DEVICE)
+    batch = Batch(CFG, size or count, decode, DEVICE, gather)
     batch.fill(tables.cpu().numpy(), tables, [(start, [1] * n) for start, n in work])
     return batch
 
@@ -59,15 +62,24 @@ def test_norms_and_activations():
         mine, theirs = x.clone(), x.clone()
         a = ops_triton.add_rms_quant(mine, delta, w, 1e-6)
         b = ops_torch.add_rms_quant(theirs, delta, w, 1e-6)
-        assert torch.equal(mine, theirs)
+        assert torch.allclose(mine, theirs, rtol=BF16, atol=0)
         assert relative(dequantized(a), dequantized(b)) < ROUNDING
     gate_up = torch.randn(5, 96).bfloat16()
     a, b = ops_triton.swiglu_quant(gate_up), ops_torch.swiglu_quant(gate_up)
     assert relative(dequantized(a), dequantized(b)) < ROUNDING
 
 
-@pytest.mark.parametrize("size", [None, 64])
-def test_pages_are_written_and_read_as_plain_torch_does(size):
+@pytest.mark.parametrize("rows", [1, 16, 19])
+def test_products_of_a_few_rows(rows):
+    w = Linear((torch.randn(128, 512) * 64).to(FP8), torch.rand(1, 128) / 64)
+    x, scale = (torch.randn(rows, 512) * 64).to(FP8), torch.rand(rows, 1)
+    assert is_skinny(x, w)
+    got = skinny_linear(x, scale, w)
+    assert relative(got, ops_torch.linear(x, scale, w)) < 0.005
+
+
+@pytest.mark.parametrize("size, gather", [(None, False), (64, False), (None, True)])
+def test_pages_are_written_and_read_as_plain_torch_does(size, gather):
     (mine, theirs), tables = pages_and_tables()
     half = torch.arange(512)[:, None] * torch.rand(8)
     cos, sin = half.cos(), half.sin()
@@ -76,7 +88,7 @@ def test_pages_are_written_and_read_as_plain_torch_does(size):
     history = [(0, 150), (0, 37), (0, 0)]
     chunk = [(150, 21), (37, 1), (0, 17)]
     for work in (history, chunk):
-        batch = filled(work, tables, size=size if work is chunk else None)
+        batch = filled(work, tables, size=size if work is chunk else None, gather=gather)
         qkv = torch.randn(batch.size, (q_heads + 2 * kv) * 16).bfloat16()
         args = (batch, norm_q, norm_k, cos, sin, 1e-6, q_heads)
         q = ops_triton.rope_store(qkv, 1, mine, *args)
@@ -85,11 +97,13 @@ def test_pages_are_written_and_read_as_plain_torch_does(size):
     written = ~theirs.scales.isnan()
     assert torch.equal(written, ~mine.scales.isnan())
     assert relative(mine.scales[written], theirs.scales[written]) < 1e-5
-    a = ops_triton.attention_quant(q, 1, theirs, batch)
-    b = ops_torch.attention_quant(expected, 1, theirs, batch)
     rows = batch.slots >= 0
-    assert relative(dequantized(a)[rows], dequantized(b)[rows]) < max(ROUNDING, 0.03)
-    assert not dequantized(a).isnan().any()
+    a = ops_triton.attention(q, 1, theirs, batch)
+    b = ops_torch.attention(expected, 1, theirs, batch)
+    assert relative(a[rows], b[rows]) < 2e-3
+    a = ops_triton.attention_quant(q, 1, theirs, batch)
+    assert relative(dequantized(a)[rows], b[rows].flatten(1)) < max(ROUNDING, 0.03)
+    assert (dequantized(a)[~rows] == 0).all()
 
 
 def test_decoding_splits_and_against_float32():
@@ -102,10 +116,21 @@ def test_decoding_splits_and_against_float32():
     ops_torch.rope_store(qkv, 2, pages, history, ones, ones, cos, sin, 1e-6, q_heads)
     batch = filled([(199, 1), (4, 1), (76, 1)], tables, decode=True, size=4)
     q = torch.randn(4, q_heads, 16).half()
-    out = dequantized(ops_triton.attention_quant(q, 2, pages, batch)).view(4, q_heads, 16)
+    out = ops_triton.attention(q, 2, pages, batch)
     for seq, seen in enumerate((200, 5, 77)):
         k, v = ops_torch.gather(pages, 2, tables[seq].long(), seen)
         k, v = (x.repeat_interleave(q_heads // kv, 1) for x in (k, v))
         p = (torch.einsum("hd,khd->hk", q[seq].float(), k) / 4).softmax(-1)
-        assert relative(out[seq], torch.einsum("hk,khd->hd", p, v)) < max(ROUNDING, 0.04)
-    assert (out[3] == 0).all()
+        assert relative(out[seq], torch.einsum("hk,khd->hd", p, v)) < 2e-3
+
+
+def test_copies_read_all_sources_before_they_write():
+    (pages, untouched), _ = pages_and_tables()
+    for pool in (pages, untouched):
+        pool.as_bytes()[:4] = torch.arange(4, dtype=torch.uint8)[:, None]
+        pool.scales[:4] = torch.arange(4.0).view(4, 1, 1, 1, 1)
+    pages.copy(torch.tensor([0, 1, 3]), torch.tensor([1, 2, 5]))
+    for block, source in ((0, 0), (1, 0), (2, 1), (3, 3), (5, 3)):
+        assert torch.equal(pages.as_bytes()[block], untouched.as_bytes()[source])
+        assert torch.equal(pages.scales[block], untouched.scales[source])
+    assert pages.scales[4].isnan().all()

@@ -1,6 +1,6 @@
 //! Block hashes of vLLM's requests.
 
-use kvkeep::hash::{BlockHasher, VllmSha256, VllmSha256Cbor};
+use kvkeep::hash::{VllmSha256, VllmSha256Cbor};
 use kvkeep::{ExtraKeys, Identity};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
@@ -49,7 +49,10 @@ impl RequestHasher {
     }
 
     /// The hashes of the request's full blocks that have none yet.
-    fn __call__<'py>(&self, request: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    ///
+    /// A method and no `__call__`, since Python makes no tuple of a method's arguments; most
+    /// calls, one for each token, find no full block.
+    fn new_hashes<'py>(&self, request: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = request.py();
         let hashes = request.getattr(intern!(py, "block_hashes"))?;
         let tokens = request.getattr(intern!(py, "_all_token_ids"))?;
@@ -92,26 +95,37 @@ impl RequestHasher {
             }
         };
         let mut tokens = tokens.iter_borrowed();
+        let mut odd = false;
+        let mut read = |block: &mut Vec<u32>, most: usize| {
+            for token in tokens.by_ref().take(most.min(self.block_size - block.len())) {
+                match token.extract() {
+                    Ok(token) => block.push(token),
+                    Err(_) => odd = true,
+                }
+            }
+        };
         let new = PyList::empty(py);
         let mut block = Vec::with_capacity(self.block_size);
+        let mut next = Vec::with_capacity(self.block_size);
+        let share = self.block_size.div_ceil(3);
+        read(&mut block, self.block_size);
         for at in blocks {
             let start = at * self.block_size;
-            block.clear();
-            for token in tokens.by_ref().take(self.block_size) {
-                let Ok(token) = token.extract::<u32>() else { return Ok(None) };
-                block.push(token);
-            }
             let keys = match &identity {
                 Some(identity) => identity.extra_keys(start..start + self.block_size, &mut buffer),
                 None => ExtraKeys::default(),
             };
+            next.clear();
+            let meanwhile = || read(&mut next, share);
             parent = match &self.form {
-                Form::Pickle(hasher) => hasher.hash(&parent, &block, keys),
-                Form::Cbor(hasher) => hasher.hash(&parent, &block, keys),
+                Form::Pickle(hasher) => hasher.hash_meanwhile(&parent, &block, keys, meanwhile),
+                Form::Cbor(hasher) => hasher.hash_meanwhile(&parent, &block, keys, meanwhile),
             };
             new.append(PyBytes::new(py, &parent))?;
+            read(&mut next, self.block_size);
+            std::mem::swap(&mut block, &mut next);
         }
-        Ok(Some(new))
+        Ok((!odd).then_some(new))
     }
 }
 

@@ -27,4 +27,4 @@ def get_request_block_hasher(
     form = _FORMS.get(caching_hash_fn)
     if form is None or any(lookahead) or any(more.values()):
         return otherwise
-    return RequestHasher(hash_block_size, form, utils, otherwise)
+    return RequestHasher(hash_block_size, form, utils, otherwise).new_hashes

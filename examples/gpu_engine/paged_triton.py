@@ -1,8 +1,8 @@
-"""Paged attention over fp8 pages: one kernel for prefill chunks, decoding and both together.
+"""Attention straight from fp8 pages: decoding and short chunks.
 
 The rows of a tile are (token, head of the group) pairs of one sequence that share a KV head, so
 that a page is read once for all of them. The keys of a tile are split over programs where the
-tiles alone do not fill the GPU; a second kernel joins the splits and quantises the rows.
+tiles alone do not fill the GPU; a second kernel joins the splits.
 """
 
 import torch
@@ -10,7 +10,6 @@ import triton
 import triton.language as tl
 
 from .pages import Pages
-from .weights import FP8
 
 # About two programs for each of an H100's 132 multiprocessors.
 PROGRAMS = 264
@@ -61,9 +60,9 @@ def _keys(start, high, queries, position, table, pages, scales, head, k_offset, 
 
 
 @triton.jit
-def _attend(q, pages, scales, tables, positions, tile_seq, tile_first, tile_count, part, stats,
-            k_offset, v_offset, scale_offset, block_stride, scale_block_stride, table_stride,
-            softmax_scale,
+def _attend(q, pages, scales, tables, positions, tile_seq, tile_first, tile_count, out, part,
+            stats, k_offset, v_offset, scale_offset, block_stride, scale_block_stride,
+            table_stride, softmax_scale,
             KV: tl.constexpr, GROUP: tl.constexpr, DIM: tl.constexpr, PAGE: tl.constexpr,
             ROWS: tl.constexpr, COLS: tl.constexpr, SPLITS: tl.constexpr):
     tile = tl.program_id(0)
@@ -78,9 +77,9 @@ def _attend(q, pages, scales, tables, positions, tile_seq, tile_first, tile_coun
     token = rows // GROUP
     live = token < count
     d = tl.arange(0, DIM)
-    # Row of (token, head) in q and in the partial results.
-    out_row = ((first + token) * KV + head).to(tl.int64) * GROUP + rows % GROUP
-    queries = tl.load(q + out_row[:, None] * DIM + d[None, :], mask=live[:, None], other=0.0)
+    # Row of (token, head) in q, in the result and in the partial results.
+    row = ((first + token) * KV + head).to(tl.int64) * GROUP + rows % GROUP
+    queries = tl.load(q + row[:, None] * DIM + d[None, :], mask=live[:, None], other=0.0)
     position = tl.load(positions + first + token, mask=live, other=-1)
     seen = tl.load(positions + first + count - 1) + 1
     share = tl.cdiv(tl.cdiv(seen, SPLITS), COLS) * COLS
@@ -103,39 +102,30 @@ def _attend(q, pages, scales, tables, positions, tile_seq, tile_first, tile_coun
             start, high, queries, position, table, pages, scales, head, k_offset, v_offset,
             scale_offset, block_stride, scale_block_stride, softmax_scale, best, total, acc,
             KV, DIM, PAGE, COLS, True)
-    at = out_row * SPLITS + split
-    tl.store(part + at[:, None] * DIM + d[None, :], acc, mask=live[:, None])
-    tl.store(stats + at * 2, best, mask=live)
-    tl.store(stats + at * 2 + 1, total, mask=live)
+    if SPLITS == 1:
+        y = (acc / total[:, None]).to(tl.float16)
+        tl.store(out + row[:, None] * DIM + d[None, :], y, mask=live[:, None])
+    else:
+        at = row * SPLITS + split
+        tl.store(part + at[:, None] * DIM + d[None, :], acc, mask=live[:, None])
+        tl.store(stats + at * 2, best, mask=live)
+        tl.store(stats + at * 2 + 1, total, mask=live)
 
 
 @triton.jit
-def _join_quant(part, stats, slots, out, scales,
-                HEADS: tl.constexpr, DIM: tl.constexpr, SPLITS: tl.constexpr):
-    row = tl.program_id(0).to(tl.int64)
-    heads = tl.arange(0, HEADS)
-    d = tl.arange(0, DIM)
-    at = heads[:, None] * DIM + d[None, :]
-    if tl.load(slots + row) < 0:  # padding: nothing was computed
-        tl.store(out + row * HEADS * DIM + at, tl.zeros([HEADS, DIM], tl.float32).to(tl.float8e4nv))
-        tl.store(scales + row, 1.0)
+def _join(part, stats, slots, out, HEADS: tl.constexpr, DIM: tl.constexpr, SPLITS: tl.constexpr):
+    token = tl.program_id(0).to(tl.int64)
+    if tl.load(slots + token) < 0:  # padding: nothing was computed
         return
-    best = tl.full([HEADS], -1e30, tl.float32)
-    total = tl.zeros([HEADS], tl.float32)
-    acc = tl.zeros([HEADS, DIM], tl.float32)
-    for split in range(SPLITS):
-        one = (row * HEADS + heads) * SPLITS + split
-        m = tl.load(stats + one * 2)
-        now = tl.maximum(best, m)
-        old, new = tl.exp2(best - now), tl.exp2(m - now)
-        total = total * old + tl.load(stats + one * 2 + 1) * new
-        acc = acc * old[:, None] + tl.load(part + one[:, None] * DIM + d[None, :]) * new[:, None]
-        best = now
-    y = (acc / total[:, None]).to(tl.bfloat16).to(tl.float32)
-    scale = tl.maximum(tl.max(tl.max(tl.abs(y), 1), 0), 1e-12) / 448.0
-    y = tl.minimum(tl.maximum(y / scale, -448.0), 448.0)
-    tl.store(out + row * HEADS * DIM + at, y.to(tl.float8e4nv))
-    tl.store(scales + row, scale)
+    row = token * HEADS + tl.program_id(1)
+    split = row * SPLITS + tl.arange(0, SPLITS)
+    d = tl.arange(0, DIM)
+    best = tl.load(stats + split * 2)
+    weight = tl.exp2(best - tl.max(best, 0))
+    total = tl.sum(weight * tl.load(stats + split * 2 + 1), 0)
+    acc = tl.load(part + split[:, None] * DIM + d[None, :])
+    y = tl.sum(acc * weight[:, None], 0) / total
+    tl.store(out + row * DIM + d, y.to(tl.float16))
 
 
 def splits_for(tiles: int, heads: int) -> int:
@@ -143,26 +133,30 @@ def splits_for(tiles: int, heads: int) -> int:
     return 1 << (wanted.bit_length() - 1)
 
 
-def attention_quant(q, layer, pages: Pages, batch):
+def attend_pages(q, layer, pages: Pages, batch):
+    """Attention of q, float16 (tokens, heads, dim), over the pages; the same shape and type."""
     tokens, q_heads, dim = q.shape
     heads, group = pages.heads, q_heads // pages.heads
     splits = splits_for(-(-batch.size // batch.tile_tokens), heads)
-    part = torch.empty(tokens, q_heads, splits, dim, device=q.device)
-    stats = torch.empty(tokens, q_heads, splits, 2, device=q.device)
+    out = torch.empty_like(q)
+    part, stats = out, out
+    if splits > 1:
+        part = torch.empty(tokens, q_heads, splits, dim, device=q.device)
+        stats = torch.empty(tokens, q_heads, splits, 2, device=q.device)
     k_offset, v_offset = pages.part_offsets[layer]
     rows = max(16, batch.tile_tokens * group)
+    # What was fastest on an H100: many rows leave few registers for keys.
+    cols, stages = (32, 2) if rows >= 128 else (64, 3)
     _attend[(batch.tiles, heads, splits)](
         q, pages.data, pages.scales, batch.tables, batch.positions, batch.tile_seq,
-        batch.tile_first, batch.tile_count, part, stats, k_offset, v_offset,
+        batch.tile_first, batch.tile_count, out, part, stats, k_offset, v_offset,
         layer * pages.scales.stride(1), pages.bytes_per_block, pages.scales.stride(0),
         batch.tables.stride(0), dim**-0.5 * 1.4426950408889634,
         KV=heads, GROUP=group, DIM=dim, PAGE=pages.scales.shape[3],
-        ROWS=rows, COLS=64, SPLITS=splits,
-        num_warps=8 if rows >= 128 else 4, num_stages=3,
+        ROWS=rows, COLS=cols, SPLITS=splits, num_warps=4, num_stages=stages,
     )
-    out = torch.empty(tokens, q_heads * dim, dtype=FP8, device=q.device)
-    scales = torch.empty(tokens, 1, device=q.device)
-    _join_quant[(tokens,)](
-        part, stats, batch.slots, out, scales, HEADS=q_heads, DIM=dim, SPLITS=splits, num_warps=8
-    )
-    return out, scales
+    if splits > 1:
+        _join[(tokens, q_heads)](
+            part, stats, batch.slots, out, HEADS=q_heads, DIM=dim, SPLITS=splits, num_warps=4
+        )
+    return out
