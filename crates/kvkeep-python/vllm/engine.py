@@ -5,7 +5,8 @@
 FOLDER is what setup.sh made. A tiny Qwen3 with random weights runs the same requests at
 levels 0 (vLLM), 1 and 2, in process and as separate processes, with fp8 KV and without, each
 with asynchronous scheduling on and a pool so small that requests are preempted. Writes
-results/engine.json beside this file. Ends with 1 if any answer differs from vLLM's.
+results/engine.json beside this file. Ends with 1 if any answer differs from vLLM's, or a
+level is not on by what vLLM's log says.
 """
 
 import argparse
@@ -16,10 +17,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests import HERE, environment
+from tests import HERE, build, environment
 
 BLOCK = 32
 VERSION = "0.32.0"
+SAID = {0: [], 1: ["kvkeep: block pool"], 2: ["kvkeep: block pool", "kvkeep: level 2"]}
+"""How the lines of a level begin, in vLLM's log."""
 
 
 def make_model(folder: Path) -> Path:
@@ -84,9 +87,7 @@ def ask(folder: Path, model: Path, level: int, processes: int, dtype: str, block
     done = subprocess.run([*command, "--blocks", str(blocks)], env=env, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     lines = done.stdout.splitlines()
-    for line in lines:
-        if "kvkeep:" in line:
-            print("   ", line[line.index("kvkeep:"):], flush=True)
+    said = [line[line.index("kvkeep:"):] for line in lines if "kvkeep:" in line]
     answers = [line for line in lines if line.startswith("ANSWER ")]
     if not answers and level == 0:
         # What vLLM itself refuses here: fp8 KV on a CPU without AVX-512, for one.
@@ -95,7 +96,8 @@ def ask(folder: Path, model: Path, level: int, processes: int, dtype: str, block
             return {"refused": refused[-1].partition("NotImplementedError: ")[2]}
     if not answers:
         sys.exit(done.stdout[-4000:])
-    return json.loads(answers[0].removeprefix("ANSWER "))
+    on = len(said) == len(SAID[level]) and all(map(str.startswith, said, SAID[level]))
+    return json.loads(answers[0].removeprefix("ANSWER ")) | {"log": said, "on": on}
 
 
 def main() -> int:
@@ -109,7 +111,7 @@ def main() -> int:
     if os.environ.get("KVKEEP_ANSWER"):
         answer(model, options.dtype, options.blocks)
         return 0
-    report, differing = [], 0
+    report, differing, installed = [], 0, build(folder)
     for processes in (0, 1):
         for dtype in ("auto", "fp8"):
             stock = None
@@ -123,6 +125,7 @@ def main() -> int:
                 cached = [[tokens for _, tokens in turn] for turn in found["turns"]]
                 row = {
                     "vllm": VERSION, "level": level, "kv_cache_dtype": dtype,
+                    "build": installed, "log": found["log"],
                     "process": ["the same", "another"][processes], "blocks": options.blocks,
                     "requests": sum(map(len, found["turns"])),
                     "cached_tokens": sum(map(sum, cached)), **found["counters"],
@@ -134,7 +137,7 @@ def main() -> int:
                 }
                 print(row, flush=True)
                 report.append(row)
-                differing += not (row["same_tokens"] and row["same_cached_tokens"])
+                differing += not (found["on"] and row["same_tokens"] and row["same_cached_tokens"])
     (HERE / "results").mkdir(exist_ok=True)
     (HERE / "results" / "engine.json").write_text(json.dumps(report, indent=1) + "\n")
     return int(differing > 0)

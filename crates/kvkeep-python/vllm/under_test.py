@@ -23,7 +23,7 @@ def pytest_configure(config: object) -> None:
     level = settings.level()
     if level == 0:
         return
-    plugin.install(level, settings.policy())
+    plugin.install(level)
     from kvkeep.vllm import hashing, manager, pool
 
     vllm.v1.core.block_pool.BlockPool = pool.BlockPool
