@@ -52,7 +52,8 @@ class BlockPool(stock.BlockPool):
             blocks = self._core.get_new_blocks(num_blocks)
         else:
             blocks, lost = self._core.get_new_blocks_and_lost(num_blocks)
-            self._emit_block_removed_events(lost)
+            if lost:
+                self._emit_block_removed_events(lost)
             if self.metrics_collector is not None:
                 for block in blocks:
                     self.metrics_collector.on_block_evicted(block)
