@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from overlay import overlay
 from tests import environment
 
 LOAD = """
@@ -25,21 +26,8 @@ names = [("vllm.v1.core.kv_cache_coordinator", "BlockPool"),
 print("OWNERS", json.dumps([getattr(importlib.import_module(module), name).__module__
                             for module, name in names]))
 """
+VERSION_FILE = "__version__ = '0.34.0'\n__version_tuple__ = (0, 34, 0)\n"
 REFUSED = "kvkeep: off. This is vLLM 0.34.0 and kvkeep knows 0.32, 0.33; vLLM stays as it is."
-
-
-def renamed(source: Path, folder: Path, version: str) -> Path:
-    """The same vLLM, but its version file says another version."""
-    package = folder / f"renamed-{version}" / "vllm"
-    package.mkdir(parents=True, exist_ok=True)
-    for part in (source / "vllm").iterdir():
-        if part.name not in ("_version.py", "__pycache__") and not (package / part.name).exists():
-            (package / part.name).symlink_to(part)
-    numbers = tuple(map(int, version.split(".")))
-    (package / "_version.py").write_text(
-        f"__version__ = {version!r}\n__version_tuple__ = {numbers!r}\n"
-    )
-    return package.parent
 
 
 def owners(folder: Path, source: Path) -> tuple[list[str], list[str]]:
@@ -60,7 +48,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder.resolve()
-    known, unknown = folder / "vllm-0.33.0", renamed(folder / "vllm-0.33.0", folder, "0.34.0")
+    known = folder / "vllm-0.33.0"
+    unknown = overlay(known, folder / "renamed-0.34.0", {"_version.py": VERSION_FILE})
     taken, _ = owners(folder, known)
     kept, said = owners(folder, unknown)
     print("0.33.0:", taken)
