@@ -2,13 +2,16 @@
 
     engine.py FOLDER
 
-FOLDER is what setup.sh made. A tiny Qwen3 with random weights runs the same requests at
+FOLDER is what setup.sh made; 0.33 is its sources over the compiled parts of 0.32, whose
+attention is the same. A tiny Qwen3 with random weights runs the same requests at
 levels 0 (vLLM), 1 and 2, in process and as separate processes, with fp8 KV and without, each
 with asynchronous scheduling on and a pool so small that requests are preempted. Writes
-results/engine.json beside this file. Ends with 1 if any answer differs from vLLM's.
+results/engine.json beside this file. Ends with 1 if any answer or count differs from
+vLLM's, or a level is not on by what vLLM's log says.
 """
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -16,10 +19,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests import HERE, environment
+from overlay import overlay
+from tests import HERE, build, environment
 
 BLOCK = 32
-VERSION = "0.32.0"
+VERSIONS = ["0.32.0", "0.33.0"]
+SAID = {0: [], 1: ["kvkeep: block pool"], 2: ["kvkeep: block pool", "kvkeep: level 2"]}
+"""How the lines of a level begin, in vLLM's log."""
 
 
 def make_model(folder: Path) -> Path:
@@ -75,8 +81,22 @@ def answer(model: Path, kv_cache_dtype: str, blocks: int) -> None:
     print("ANSWER " + json.dumps({"turns": turns, "counters": counters}))
 
 
-def ask(folder: Path, model: Path, level: int, processes: int, dtype: str, blocks: int) -> dict:
-    env = environment(folder, VERSION, level) | {
+def runnable(folder: Path, version: str, level: int) -> dict[str, str]:
+    """The environment of a version, with compiled parts where it has none."""
+    env = environment(folder, version, level)
+    if version == "0.32.0":
+        return env
+    sources = folder / f"vllm-{version}"
+    wheel = next(folder.glob("venv/lib/python*/site-packages/vllm"))
+    compiled = {part.name: part for part in wheel.glob("*.so")}
+    whole = overlay(sources, folder / f"engine-{version}", compiled)
+    return env | {"PYTHONPATH": env["PYTHONPATH"].replace(str(sources), str(whole))}
+
+
+def ask(
+    folder: Path, model: Path, version: str, level: int, processes: int, dtype: str, blocks: int
+) -> dict:
+    env = runnable(folder, version, level) | {
         "VLLM_ENABLE_V1_MULTIPROCESSING": str(processes), "VLLM_CPU_KVCACHE_SPACE": "1",
         "KVKEEP_ANSWER": "1",
     }
@@ -84,18 +104,17 @@ def ask(folder: Path, model: Path, level: int, processes: int, dtype: str, block
     done = subprocess.run([*command, "--blocks", str(blocks)], env=env, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     lines = done.stdout.splitlines()
-    for line in lines:
-        if "kvkeep:" in line:
-            print("   ", line[line.index("kvkeep:"):], flush=True)
+    said = [line[line.index("kvkeep:"):] for line in lines if "kvkeep:" in line]
     answers = [line for line in lines if line.startswith("ANSWER ")]
     if not answers and level == 0:
         # What vLLM itself refuses here: fp8 KV on a CPU without AVX-512, for one.
-        refused = [line for line in lines if "NotImplementedError: " in line]
+        refused = [line for line in lines if "Error: " in line and "fp8" in line.lower()]
         if refused:
-            return {"refused": refused[-1].partition("NotImplementedError: ")[2]}
+            return {"refused": refused[0].partition("Error: ")[2]}
     if not answers:
         sys.exit(done.stdout[-4000:])
-    return json.loads(answers[0].removeprefix("ANSWER "))
+    on = len(said) == len(SAID[level]) and all(map(str.startswith, said, SAID[level]))
+    return json.loads(answers[0].removeprefix("ANSWER ")) | {"log": said, "on": on}
 
 
 def main() -> int:
@@ -109,32 +128,33 @@ def main() -> int:
     if os.environ.get("KVKEEP_ANSWER"):
         answer(model, options.dtype, options.blocks)
         return 0
-    report, differing = [], 0
-    for processes in (0, 1):
-        for dtype in ("auto", "fp8"):
-            stock = None
-            for level in (0, 1, 2):
-                found = ask(folder, model, level, processes, dtype, options.blocks)
-                if "refused" in found:
-                    report.append({"kv_cache_dtype": dtype, **found})
-                    print(report[-1], flush=True)
-                    break
-                stock = stock or found
-                cached = [[tokens for _, tokens in turn] for turn in found["turns"]]
-                row = {
-                    "vllm": VERSION, "level": level, "kv_cache_dtype": dtype,
-                    "process": ["the same", "another"][processes], "blocks": options.blocks,
-                    "requests": sum(map(len, found["turns"])),
-                    "cached_tokens": sum(map(sum, cached)), **found["counters"],
-                    "same_tokens": [[out for out, _ in turn] for turn in found["turns"]]
-                    == [[out for out, _ in turn] for turn in stock["turns"]],
-                    "same_cached_tokens": cached
-                    == [[tokens for _, tokens in turn] for turn in stock["turns"]],
-                    "same_preemptions": found["counters"] == stock["counters"],
-                }
-                print(row, flush=True)
-                report.append(row)
-                differing += not (row["same_tokens"] and row["same_cached_tokens"])
+    report, differing, installed = [], 0, build(folder)
+    for version, processes, dtype in itertools.product(VERSIONS, (0, 1), ("auto", "fp8")):
+        setting = {"vllm": version, "kv_cache_dtype": dtype,
+                   "process": ["the same", "another"][processes], "blocks": options.blocks}
+        stock = None
+        for level in (0, 1, 2):
+            found = ask(folder, model, version, level, processes, dtype, options.blocks)
+            if "refused" in found:
+                report.append(setting | found)
+                print(report[-1], flush=True)
+                break
+            stock = stock or found
+            cached = [[tokens for _, tokens in turn] for turn in found["turns"]]
+            row = setting | {
+                "level": level, "build": installed, "log": found["log"],
+                "requests": sum(map(len, found["turns"])),
+                "cached_tokens": sum(map(sum, cached)), **found["counters"],
+                "same_tokens": [[out for out, _ in turn] for turn in found["turns"]]
+                == [[out for out, _ in turn] for turn in stock["turns"]],
+                "same_cached_tokens": cached
+                == [[tokens for _, tokens in turn] for turn in stock["turns"]],
+                "same_preemptions": found["counters"] == stock["counters"],
+            }
+            print(row, flush=True)
+            report.append(row)
+            differing += not (found["on"] and row["same_tokens"] and row["same_cached_tokens"]
+                              and row["same_preemptions"])
     (HERE / "results").mkdir(exist_ok=True)
     (HERE / "results" / "engine.json").write_text(json.dumps(report, indent=1) + "\n")
     return int(differing > 0)

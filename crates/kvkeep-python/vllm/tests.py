@@ -2,12 +2,14 @@
 
     tests.py FOLDER [--version 0.32.0] [--level 0] [--level 1] [--level 2] [--only NAME]
 
-FOLDER is what setup.sh made. Level 0 is vLLM as it is. Writes results/tests-VERSION.json
-beside this file (every test that did not pass, by level, and the counts) and prints a table.
-Ends with 1 if a test that passes at level 0 does not at another.
+FOLDER is what setup.sh made. Level 0 is vLLM as it is. Writes a row of
+results/tests-VERSION.json beside this file as soon as it is known (every test that did not
+pass, the counts, and which build of kvkeep ran), leaves out rows that this build already
+has, and prints a table. Ends with 1 if a test that passes at level 0 does not at another.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
@@ -23,16 +25,35 @@ FILES = [
     "tests/v1/core/test_single_type_kv_cache_manager.py",
     "tests/v1/core/test_scheduler.py",
     "tests/v1/core/test_async_scheduler.py",
-    "tests/v1/core/test_priority_scheduler_random.py",
+    "tests/distributed/test_kv_cache_events.py",
+    "tests/distributed/test_events.py",
+    "tests/v1/simple_kv_offload/test_kv_events.py",
+    "tests/v1/simple_kv_offload/test_scheduler.py",
     "tests/v1/core/test_deferred_block_free.py",
     "tests/v1/core/test_kv_cache_metrics.py",
     "tests/v1/core/test_prefix_replay.py",
     "tests/v1/core/test_swa_inflight_window_free.py",
     "tests/v1/core/test_mamba_align_chunk_split.py",
-    "tests/distributed/test_kv_cache_events.py",
-    "tests/distributed/test_events.py",
-    "tests/v1/simple_kv_offload/test_kv_events.py",
-    "tests/v1/simple_kv_offload/test_scheduler.py",
+    "tests/v1/core/test_kv_cache_planning.py",
+    "tests/v1/core/test_kv_cache_config_builder.py",
+    "tests/v1/core/test_contiguous_kv_packing.py",
+    "tests/v1/core/test_worker_slot_overflow.py",
+    "tests/v1/core/test_priority_preemption_bug.py",
+    "tests/v1/streaming_input/test_scheduler_streaming.py",
+    "tests/v1/kv_connector/unit",
+    "tests/v1/core/test_priority_scheduler_random.py",
+]
+# Of the connectors' tests, those with a scheduler, and that need nothing installed. The
+# transfers themselves are no concern of a block manager.
+CONNECTORS = [
+    "test_cache_pollution_prevention.py", "test_decode_bench_connector.py",
+    "test_error_propagation.py", "test_hisparse_connector.py",
+    "test_invalid_blocks_correctness.py", "test_kv_connector_lifecycle.py",
+    "test_kv_load_failure_recovery.py", "test_mooncake_store_scheduler.py",
+    "test_multi_connector.py",
+    "test_remote_decode_lifecycle.py", "test_remote_prefill_lifecycle.py",
+    "test_scheduler_kv_connector_override.py", "offloading_connector/test_events.py",
+    "offloading_connector/test_scheduler.py",
 ]
 
 
@@ -61,36 +82,45 @@ def environment(folder: Path, version: str, level: int) -> dict[str, str]:
     }
 
 
+def build(folder: Path) -> str:
+    """Names the installed kvkeep by the content of its files, as pip recorded them."""
+    record = next(folder.glob("venv/lib/python*/site-packages/kvkeep-*.dist-info/RECORD"))
+    files = [line for line in record.read_text().splitlines()
+             if line.startswith("kvkeep/") and "sha256=" in line]
+    return hashlib.sha256("\n".join(sorted(files)).encode()).hexdigest()[:12]
+
+
 def run(folder: Path, version: str, level: int, file: str) -> dict[str, str]:
     """Outcome of each test of a file."""
     tests = folder / (f"tests-{version}" if version == "0.32.0" else f"vllm-{version}")
-    report = folder / f"report-{os.getpid()}.xml"
-    report.unlink(missing_ok=True)
-    env = environment(folder, version, level)
     if not (tests / file).exists():
         return {}
-    # The suite's own conftest loads models; the one beside the event tests has sockets only.
-    conftest = "--confcutdir=tests/distributed" if "distributed" in file else "--noconftest"
-    command = [folder / "venv/bin/python", "-m", "pytest", file, conftest, "-q"]
-    command += ["-p", "under_test", "-p", "no:cacheprovider"]
+    files = [file]
+    if file.endswith("kv_connector/unit"):
+        files = [f"{file}/{name}" for name in CONNECTORS if (tests / file / name).exists()]
+    report = folder / f"report-{os.getpid()}.xml"
+    report.unlink(missing_ok=True)
+    command = [folder / "venv/bin/python", "-m", "pytest", *files, "-q"]
+    command += ["-p", "under_test", "-p", "no:cacheprovider", f"--junitxml={report}"]
     done = subprocess.run(
-        [*command, f"--junitxml={report}"],
-        cwd=tests, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        command, cwd=tests, env=environment(folder, version, level), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )
     if not report.exists():
         print(done.stdout[-3000:], file=sys.stderr)
         return {f"{file}::(did not run)": "error"}
-    outcomes = {}
+    outcomes, texts = {}, []
     for case in ElementTree.parse(report).iter("testcase"):
         kinds = {child.tag for child in case} & {"failure", "error", "skipped"}
         name = f"{case.get('classname')}::{case.get('name')}"
         outcomes[name] = min(kinds, default="passed")
         if kinds & {"failure", "error"}:
-            (folder / "failures").mkdir(exist_ok=True)
-            with (folder / "failures" / f"{version}-{level}.txt").open("a") as log:
-                text = "".join(child.text or "" for child in case)
-                log.write(f"=== {name}\n{text[-4000:]}\n")
+            text = "".join(child.text or "" for child in case)
+            texts.append(f"=== {name}\n{text[-4000:]}\n")
     report.unlink()
+    (folder / "failures").mkdir(exist_ok=True)
+    log = folder / "failures" / f"{version}-{level}-{Path(file).stem}.txt"
+    log.write_text("".join(texts))
     return outcomes
 
 
@@ -102,13 +132,15 @@ def main() -> int:
     parser.add_argument("--only", help="files whose path contains this")
     options = parser.parse_args()
     folder, worse = options.folder.resolve(), 0
+    installed = build(folder)
     for version in options.version or ["0.32.0", "0.33.0"]:
         saved = HERE / "results" / f"tests-{version}.json"
-        saved.parent.mkdir(exist_ok=True)
         for level in options.level or [0, 1, 2]:
-            (folder / "failures" / f"{version}-{level}.txt").unlink(missing_ok=True)
+            ran = installed if level else "none"
             for file in FILES:
                 if options.only and options.only not in file:
+                    continue
+                if read(saved).get(file, {}).get(str(level), {}).get("build") == ran:
                     continue
                 outcomes = run(folder, version, level, file)
                 if not outcomes:
@@ -118,15 +150,20 @@ def main() -> int:
                 others = {name: kind for name, kind in sorted(outcomes.items())
                           if kind in ("failure", "error")}
                 # Read again: other levels may be running beside this one.
-                results = json.loads(saved.read_text()) if saved.exists() else {}
-                results.setdefault(file, {})[str(level)] = counts | {"not_passed": others}
+                results = read(saved)
+                row = counts | {"build": ran, "not_passed": others}
+                results.setdefault(file, {})[str(level)] = row
                 saved.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
                 print(version, level, file, counts, flush=True)
-        worse += table(version, json.loads(saved.read_text()))
+        worse += table(version, read(saved), installed)
     return int(worse > 0)
 
 
-def table(version: str, results: dict) -> int:
+def read(saved: Path) -> dict:
+    return json.loads(saved.read_text()) if saved.exists() else {}
+
+
+def table(version: str, results: dict, installed: str) -> int:
     """Prints passed / not passed by level; returns how many tests kvkeep makes fail."""
     print(f"\n| vLLM {version}: passed / failed | stock | level 1 | level 2 |\n|---|---|---|---|")
     worse = []
@@ -135,11 +172,13 @@ def table(version: str, results: dict) -> int:
         for level in ("0", "1", "2"):
             found = results[file].get(level)
             bad = found and found["failure"] + found["error"]
-            row.append(f"{found['passed']} / {bad}" if found else "-")
+            other = found and found.get("build") not in (installed, "none")
+            row.append(f"{found['passed']} / {bad}{'*' if other else ''}" if found else "-")
             if found and level != "0":
                 stock = results[file].get("0", {}).get("not_passed", {})
                 worse += [(level, name) for name in found["not_passed"] if name not in stock]
         print(f"| {file.removeprefix('tests/')} | {' | '.join(row)} |")
+    print(f"\nbuild {installed}; * another build")
     for level, name in worse:
         print(f"fails at level {level} only: {name}")
     return len(worse)

@@ -23,7 +23,7 @@ def register() -> None:
     if level == 0:
         return
     # Before anything is touched: a name that does not exist should stop the start.
-    policy = settings.policy()
+    settings.policy()
     import vllm
 
     found = re.match(r"(\d+)\.(\d+)\.", vllm.__version__)
@@ -36,12 +36,12 @@ def register() -> None:
         )
         return
     try:
-        install(level, policy)
+        install(level)
     except (ImportError, AttributeError) as error:
         logger.warning("kvkeep: off. vLLM stays as it is, since %s.", error)
 
 
-def install(level: int, policy: str) -> None:
+def install(level: int) -> None:
     """Puts the replacements of `level` in: all of them or, on an error, none."""
     from kvkeep.vllm.hashing import get_request_block_hasher
     from kvkeep.vllm.pool import BlockPool
@@ -59,5 +59,3 @@ def install(level: int, policy: str) -> None:
         getattr(module, name)
     for module, (_, name, replacement) in zip(modules, replacements, strict=True):
         setattr(module, name, replacement)
-    what = "block pool, manager" if level >= 2 else "block pool"
-    logger.info("kvkeep: %s and block hashes are on, eviction policy %s.", what, policy)

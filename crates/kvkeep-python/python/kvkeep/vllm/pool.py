@@ -5,6 +5,7 @@ watchers, ...) is vLLM's own code over views of kvkeep's state. So every call of
 version is there, and does what it does in vLLM.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ import vllm.v1.core.block_pool as stock
 
 from kvkeep._kvkeep import PoolBlock, PoolCore
 from kvkeep.vllm import settings
+
+logger = logging.getLogger("vllm.kvkeep")
 
 
 class BlockPool(stock.BlockPool):
@@ -23,7 +26,8 @@ class BlockPool(stock.BlockPool):
         assert isinstance(num_gpu_blocks, int) and num_gpu_blocks > 0
         # vLLM makes one block here instead of all of them; the rest of its state is small.
         super().__init__(1, enable_caching, hash_block_size, *args, **kwargs)
-        core = PoolCore(num_gpu_blocks, hash_block_size, settings.policy())
+        policy = settings.policy()
+        core = PoolCore(num_gpu_blocks, hash_block_size, policy)
         core.set_owner(self)
         self._core = core
         self.num_gpu_blocks = num_gpu_blocks
@@ -38,6 +42,8 @@ class BlockPool(stock.BlockPool):
         if self.metrics_collector is None:
             self.touch = core.touch
         self.free_blocks = core.free_blocks
+        # Said here, since vLLM loads plugins before it sets up its log.
+        logger.info("kvkeep: block pool of %d blocks, eviction policy %s.", num_gpu_blocks, policy)
 
     def get_new_blocks(self, num_blocks: int) -> list[PoolBlock]:
         if num_blocks > self._core.num_free():
