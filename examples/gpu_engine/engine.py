@@ -133,7 +133,9 @@ class Engine:
             hit = self.cache.admit(request.tokens, request.salt, again)
             usage = self.cache.kv.usage()
             left = len(request.tokens) - hit.tokens_cached
-            if self.running and left > BLOCK_SIZE * (usage["free"] + usage["cached"]):
+            # What those before it have still to compute takes room as well.
+            promised = sum(len(r.tokens) - r.computed for r in self.running)
+            if self.running and left + promised > BLOCK_SIZE * (usage["free"] + usage["cached"]):
                 self.cache.kv.withdraw(hit.seq)
                 break
             self.waiting.popleft()
