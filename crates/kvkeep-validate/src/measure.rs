@@ -66,8 +66,9 @@ pub fn validate(options: &Options, mut progress: impl FnMut(&str)) -> Result<Rep
     Ok(Report::new(options, client.model(), tests.collect()))
 }
 
-/// One repeat of a test. The arms go turn by turn, so that both see the same weather, and
-/// swap places each time, so that neither always comes second.
+/// One repeat of a test. Each arm goes as a whole, so that nothing comes between two turns of
+/// a conversation: a server with room for one would lose it to the other arm. The arms swap
+/// places from repeat to repeat, so that neither always comes second.
 fn measure(
     client: &mut Client,
     test: Test,
@@ -75,16 +76,19 @@ fn measure(
     repeat: usize,
     tokens: &mut Tokens,
 ) -> Result<Repeat, Error> {
+    let prompts = prompts(test, scale, tokens);
+    let fresh: Vec<_> = prompts.iter().map(|prompt| tokens.with_fresh_start(prompt)).collect();
     let mut timings = Repeat { off: Vec::new(), on: Vec::new() };
-    for (turn, prompt) in prompts(test, scale, tokens).iter().enumerate() {
-        let fresh = tokens.with_fresh_start(prompt);
-        if (repeat + turn).is_multiple_of(2) {
-            timings.off.push(client.complete(&fresh)?);
-            timings.on.push(client.complete(prompt)?);
-        } else {
-            timings.on.push(client.complete(prompt)?);
-            timings.off.push(client.complete(&fresh)?);
-        }
+    if repeat.is_multiple_of(2) {
+        timings.off = arm(client, &fresh)?;
+        timings.on = arm(client, &prompts)?;
+    } else {
+        timings.on = arm(client, &prompts)?;
+        timings.off = arm(client, &fresh)?;
     }
     Ok(timings)
+}
+
+fn arm(client: &mut Client, prompts: &[Vec<u32>]) -> Result<Vec<Timing>, Error> {
+    prompts.iter().map(|prompt| client.complete(prompt)).collect()
 }

@@ -4,7 +4,7 @@
 use kvkeep_validate::{ApiKey, Error, Options, Prompts, Report, validate};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -125,6 +125,45 @@ fn broken_answers_are_said_to_be_broken() {
         let error = served.unwrap_err().to_string();
         assert!(error.contains(why), "{error}");
         assert!(error.contains("/v1/completions"), "{error}");
+    }
+}
+
+/// The event that counts a prompt.
+fn usage(prompt_tokens: usize, cached_tokens: usize) -> String {
+    format!(
+        "data: {{\"choices\": [], \"usage\": {{\"prompt_tokens\": {prompt_tokens}, \
+         \"prompt_tokens_details\": {{\"cached_tokens\": {cached_tokens}}}}}}}\n\n"
+    )
+}
+
+/// The prompt of a request in token ids.
+fn prompt(asked: &Asked) -> Vec<u64> {
+    let tokens = asked.body["prompt"].as_array().into_iter().flatten();
+    tokens.filter_map(serde_json::Value::as_u64).collect()
+}
+
+/// Tokens that a prompt shares with the one before it.
+fn shared(before: &[u64], prompt: &[u64]) -> usize {
+    before.iter().zip(prompt).take_while(|(before, token)| before == token).count()
+}
+
+#[test]
+fn a_server_that_keeps_only_its_last_prompt_hits_in_a_conversation() {
+    let last = Mutex::new(Vec::new());
+    let options = Options { repeats: 2, ..options() };
+    let report = measure(options, move |asked, stream| {
+        let prompt = prompt(asked);
+        let mut last = last.lock().unwrap();
+        let hit = shared(&last, &prompt);
+        let answer = [TOKEN, &usage(prompt.len(), hit), DONE].concat();
+        *last = prompt;
+        respond(stream, "200 OK", &answer);
+    })
+    .unwrap();
+    let conversation = &report.tests[0];
+    for (turn, &before) in conversation.turns[1..].iter().zip(&conversation.sent) {
+        assert_eq!(turn.cached_on_tokens.unwrap().min, before as f64, "{report}");
+        assert!(turn.cached_off_tokens.unwrap().max < 8.0, "{report}");
     }
 }
 
