@@ -50,7 +50,7 @@ pub fn validate(options: &Options, mut progress: impl FnMut(&str)) -> Result<Rep
         progress(&format!("warming up: {}", test.name()));
         // Cold and hit, at the largest size of each test.
         if let Some(longest) = prompts(test, options.scale, &mut tokens).last() {
-            client.complete(longest)?;
+            client.complete_cold(longest)?;
             client.complete(longest)?;
         }
     }
@@ -63,7 +63,7 @@ pub fn validate(options: &Options, mut progress: impl FnMut(&str)) -> Result<Rep
     }
     let tests = Test::ALL.into_iter().zip(&repeats);
     let tests = tests.filter_map(|(test, repeats)| TestReport::new(test, options.scale, repeats));
-    Ok(Report::new(options, client.model(), tests.collect()))
+    Ok(Report::new(options, client.model(), client.proxy(), tests.collect()))
 }
 
 /// One repeat of a test. Each arm goes as a whole, so that nothing comes between two turns of
@@ -80,15 +80,18 @@ fn measure(
     let fresh: Vec<_> = prompts.iter().map(|prompt| tokens.with_fresh_start(prompt)).collect();
     let mut timings = Repeat { off: Vec::new(), on: Vec::new() };
     if repeat.is_multiple_of(2) {
-        timings.off = arm(client, &fresh)?;
-        timings.on = arm(client, &prompts)?;
+        timings.off = arm(&fresh, |prompt| client.complete_cold(prompt))?;
+        timings.on = arm(&prompts, |prompt| client.complete(prompt))?;
     } else {
-        timings.on = arm(client, &prompts)?;
-        timings.off = arm(client, &fresh)?;
+        timings.on = arm(&prompts, |prompt| client.complete(prompt))?;
+        timings.off = arm(&fresh, |prompt| client.complete_cold(prompt))?;
     }
     Ok(timings)
 }
 
-fn arm(client: &mut Client, prompts: &[Vec<u32>]) -> Result<Vec<Timing>, Error> {
-    prompts.iter().map(|prompt| client.complete(prompt)).collect()
+fn arm(
+    prompts: &[Vec<u32>],
+    mut send: impl FnMut(&[u32]) -> Result<Timing, Error>,
+) -> Result<Vec<Timing>, Error> {
+    prompts.iter().map(|prompt| send(prompt)).collect()
 }
