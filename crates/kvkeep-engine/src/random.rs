@@ -3,6 +3,13 @@
 //! Every number is a function of a seed and its position, so weights and samples do not
 //! depend on the order in which anybody asks for them.
 
+/// A seed that nobody can foresee, for those who ask for none.
+#[must_use]
+pub(crate) fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(())
+}
+
 /// The `n`-th word of the stream of `seed`.
 #[must_use]
 pub(crate) fn word(seed: u64, n: u64) -> u64 {

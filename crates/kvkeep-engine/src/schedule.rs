@@ -33,18 +33,23 @@ impl Engine {
         Ok(batch)
     }
 
-    /// Admits the first who waits, if the pool has room for the whole prompt, so that a
-    /// newcomer does not preempt its elders.
+    /// Admits the first who waits, if the pool has room for what is left of the prompt to
+    /// compute, so that a newcomer does not preempt its elders. Blocks that it shares with
+    /// them cost nothing. Call it while there is budget left: everybody admitted before has
+    /// then reserved all that it knows, so what is available is owed to nobody.
     fn admit_next(&mut self) -> Result<bool, KvError> {
         let Some(job) = self.waiting.front_mut() else { return Ok(false) };
-        if job.tokens.len().div_ceil(self.kv.block_size()) > self.kv.usage().available() {
-            return Ok(false);
-        }
         let hit = match job.tokens_cached {
             None => self.kv.admit(&job.tokens, &job.identity)?,
             // It was preempted.
             Some(_) => self.kv.readmit(&job.tokens, &job.identity)?,
         };
+        let blocks = job.tokens.len().div_ceil(self.kv.block_size());
+        let left = blocks.saturating_sub(self.kv.block_table(hit.seq)?.len());
+        if left > self.kv.usage().available() {
+            self.kv.withdraw(hit.seq)?;
+            return Ok(false);
+        }
         job.tokens_cached.get_or_insert(hit.tokens_cached);
         self.running.extend(self.waiting.pop_front().map(|job| Running { job, seq: hit.seq }));
         Ok(true)

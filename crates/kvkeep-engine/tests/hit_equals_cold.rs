@@ -224,3 +224,33 @@ fn the_same_request_again_has_the_same_tokens_and_hits() {
     run.finish();
     assert_eq!(run.answers.values().next_back().unwrap()[0].tokens_cached, 0);
 }
+
+/// 8 of 9 blocks are shared, and the pool has room for 12.
+#[test]
+fn requests_that_share_most_of_the_pool_run_together() {
+    let mut run = Run::new(pages(12, PageDtype::Fp8), 64);
+    let submit = |run: &mut Run, prompt: Vec<u32>| {
+        let request = Request {
+            prompt,
+            max_new_tokens: 3,
+            samples: 1,
+            sampling: Sampling { temperature: 1.0, seed: 1 },
+            ignore_end: true,
+            identity: Identity::new(),
+        };
+        let id = run.engine.submit(request.clone()).expect("sound");
+        run.requests.push((id, request));
+    };
+    let shared: Vec<u32> = (0..32).collect();
+    submit(&mut run, [&shared[..], &[33]].concat());
+    run.step();
+    submit(&mut run, [&shared[..], &[34]].concat());
+    // This one shares nothing, and has to wait.
+    submit(&mut run, (1..34).rev().collect());
+    run.step();
+    assert_eq!(run.engine.queue(), (1, 2));
+    let stats = run.engine.kv().stats();
+    assert_eq!((stats.preemptions, stats.cached_tokens), (0, 32), "{stats:?}");
+    run.finish();
+    run.check(&pages(12, PageDtype::Fp8));
+}

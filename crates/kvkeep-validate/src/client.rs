@@ -1,15 +1,19 @@
 //! One request, streamed and timed.
 
+use crate::suite::SALT_TOKENS;
 use crate::{ApiKey, Error, Prompts, tls};
 use serde::Deserialize;
 use serde_json::json;
 use std::io::{BufRead, BufReader, Read};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// Tokens of each answer: enough to see that it streams.
 const ANSWER_TOKENS: usize = 8;
 /// How long a server may take for an answer.
 const TIMEOUT: Duration = Duration::from_secs(600);
+/// How long a server may take to be reached.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most bytes of an answer that are read.
 const MAX_ANSWER_BYTES: u64 = 16 << 20;
 /// Most characters of a refusal that are shown.
@@ -24,6 +28,8 @@ pub(crate) struct Client {
     prompts: Prompts,
     /// Whether the server is asked to count at the end of a stream; some refuse that.
     asks_for_usage: bool,
+    /// What bounds an answer: newer chat models of OpenAI refuse the older name.
+    answer_bound: &'static str,
 }
 
 /// What one request took.
@@ -51,7 +57,7 @@ struct ModelCard {
 #[derive(Deserialize)]
 struct Chunk {
     #[serde(default)]
-    choices: Vec<serde_json::Value>,
+    choices: Option<Vec<serde_json::Value>>,
     usage: Option<Usage>,
     error: Option<serde_json::Value>,
 }
@@ -78,12 +84,26 @@ impl Client {
         if !(url.starts_with("http://") || url.starts_with("https://")) {
             return Err(Error::Option { name: "url", rule: "must begin with http:// or https://" });
         }
+        let is_local = is_loopback(url)?;
+        if api_key.is_some() && !is_local && url.starts_with("http://") {
+            return Err(Error::Option {
+                name: "url",
+                rule: "over http to another host anybody could read the key; pass an https \
+                       address, or a tunnel's end on this machine",
+            });
+        }
         let base = url.trim_end_matches('/').trim_end_matches("/v1").to_owned();
-        let config = ureq::Agent::config_builder()
+        let mut config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(TIMEOUT))
-            .tls_config(tls::config(url)?)
-            .build();
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            // Followed, a prompt would lose its body, and its key.
+            .max_redirects(0)
+            .tls_config(tls::config(url)?);
+        if is_local {
+            config = config.proxy(None);
+        }
+        let config = config.build();
         let mut client = Client {
             agent: ureq::Agent::new_with_config(config),
             base,
@@ -91,6 +111,7 @@ impl Client {
             api_key: api_key.cloned(),
             prompts,
             asks_for_usage: true,
+            answer_bound: "max_tokens",
         };
         client.model = match model {
             Some(model) => model.to_owned(),
@@ -101,6 +122,13 @@ impl Client {
 
     pub(crate) fn model(&self) -> &str {
         &self.model
+    }
+
+    /// The proxy between here and the server, without its password.
+    pub(crate) fn proxy(&self) -> Option<String> {
+        let proxy = self.agent.config().proxy()?;
+        let goes_past = self.base.parse().is_ok_and(|uri| proxy.is_no_proxy(&uri));
+        (!goes_past).then(|| format!("{}:{}", proxy.host(), proxy.port()))
     }
 
     fn first_model(&self) -> Result<String, Error> {
@@ -121,23 +149,48 @@ impl Client {
         first.map(|model| model.id).ok_or_else(|| answer(&url, "no model".to_owned()))
     }
 
-    /// Sends a prompt and times its answer, from before the request is sent.
-    pub(crate) fn complete(&mut self, prompt: &[u32]) -> Result<Timing, Error> {
-        match self.try_complete(prompt) {
-            Err(Error::Refused { message, .. })
-                if self.asks_for_usage && message.contains("stream_options") =>
-            {
-                self.asks_for_usage = false;
-                self.try_complete(prompt)
+    /// Sends a prompt of which nothing can be cached, as [`complete`](Self::complete) does,
+    /// and looks whether all of it arrived. Some servers count only what they compute, so a
+    /// hit would look like a cut.
+    pub(crate) fn complete_cold(&mut self, prompt: &[u32]) -> Result<Timing, Error> {
+        let timing = self.complete(prompt)?;
+        // Some of the first tokens are the same by chance.
+        match timing.prompt_tokens {
+            Some(arrived) if arrived.saturating_add(SALT_TOKENS as u64) < prompt.len() as u64 => {
+                let url = format!("{}{}", self.base, self.prompts.path());
+                let (sent, unit) = (prompt.len(), self.prompts.unit());
+                Err(Error::Cut { url, sent, unit, arrived })
             }
-            answered => answered,
+            _ => Ok(timing),
+        }
+    }
+
+    /// Sends a prompt and times its answer, from before the request is sent. What a server
+    /// refuses to know is left out, or has its newer name, from then on.
+    pub(crate) fn complete(&mut self, prompt: &[u32]) -> Result<Timing, Error> {
+        loop {
+            match self.try_complete(prompt) {
+                Err(Error::Refused { message, .. })
+                    if self.asks_for_usage && message.contains("stream_options") =>
+                {
+                    self.asks_for_usage = false;
+                }
+                Err(Error::Refused { message, .. })
+                    if self.answer_bound != "max_completion_tokens"
+                        && message.contains("max_completion_tokens") =>
+                {
+                    self.answer_bound = "max_completion_tokens";
+                }
+                answered => return answered,
+            }
         }
     }
 
     fn try_complete(&self, prompt: &[u32]) -> Result<Timing, Error> {
         let url = format!("{}{}", self.base, self.prompts.path());
         let (field, value) = self.prompts.field(prompt);
-        let mut body = json!({ "model": self.model, "max_tokens": ANSWER_TOKENS, "stream": true });
+        let mut body = json!({ "model": self.model, "stream": true });
+        body[self.answer_bound] = ANSWER_TOKENS.into();
         body[field] = value;
         if self.asks_for_usage {
             body["stream_options"] = json!({ "include_usage": true });
@@ -162,13 +215,16 @@ impl Client {
                 end.get_or_insert_with(|| start.elapsed());
                 continue;
             }
+            if end.is_some() {
+                continue;
+            }
             let chunk: Chunk = serde_json::from_str(data)
                 .map_err(|error| answer(&url, format!("an event of the stream: {error}")))?;
             if let Some(error) = chunk.error {
                 let error = self.without_key(&format!("an error in the stream: {error}"));
                 return Err(answer(&url, error));
             }
-            if chunk.choices.iter().any(|choice| self.prompts.is_token(choice)) {
+            if chunk.choices.iter().flatten().any(|choice| self.prompts.is_token(choice)) {
                 first_token.get_or_insert_with(|| start.elapsed());
             }
             usage = chunk.usage.or(usage);
@@ -179,10 +235,6 @@ impl Client {
         // A server that does not count may say 0.
         let usage_tokens = usage.as_ref().and_then(|usage| usage.prompt_tokens);
         let prompt_tokens = usage_tokens.filter(|&tokens| tokens > 0);
-        if let Some(arrived) = prompt_tokens.filter(|&tokens| tokens < prompt.len() as u64) {
-            let (sent, unit) = (prompt.len(), self.prompts.unit());
-            return Err(Error::Cut { url, sent, unit, arrived });
-        }
         Ok(Timing {
             first_token_ms: first_token.as_secs_f64() * 1e3,
             total_ms: total.as_secs_f64() * 1e3,
@@ -206,6 +258,12 @@ impl Client {
         let response = response
             .map_err(|error| Error::Network { url: url.to_owned(), error: Box::new(error) })?;
         let status = response.status();
+        if status.is_redirection() {
+            let location = response.headers().get("location");
+            let to = location.and_then(|to| to.to_str().ok()).unwrap_or("another address");
+            let to = self.without_key(to);
+            return Err(Error::Moved { url: url.to_owned(), to });
+        }
         let mut body = response.into_body().into_reader();
         if status.is_success() {
             return Ok(body);
@@ -221,6 +279,15 @@ impl Client {
         };
         Err(Error::Refused { url: url.to_owned(), status, message, advice })
     }
+}
+
+/// Whether a server is on this machine.
+fn is_loopback(url: &str) -> Result<bool, Error> {
+    let rule = "is no address; pass http://host:port or https://host";
+    let uri: ureq::http::Uri = url.parse().map_err(|_| Error::Option { name: "url", rule })?;
+    let host = uri.host().ok_or(Error::Option { name: "url", rule })?;
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    Ok(address.map_or(host.eq_ignore_ascii_case("localhost"), |address| address.is_loopback()))
 }
 
 fn answer(url: &str, problem: String) -> Error {

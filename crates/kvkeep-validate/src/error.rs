@@ -31,6 +31,13 @@ pub enum Error {
         /// What may help.
         advice: Option<&'static str>,
     },
+    /// The server sends its clients elsewhere.
+    Moved {
+        /// The address asked.
+        url: String,
+        /// Where it is.
+        to: String,
+    },
     /// Less arrived than was sent.
     Cut {
         /// The address asked.
@@ -67,6 +74,7 @@ impl fmt::Display for Error {
                 write!(f, "{url}: refused with status {status}: {message}")?;
                 advice.map_or(Ok(()), |advice| write!(f, "; {advice}"))
             }
+            Self::Moved { url, to } => write!(f, "{url} is at {to}; pass that"),
             Self::Cut { url, sent, unit, arrived } => write!(
                 f,
                 "{url}: {sent} {unit} were sent, {arrived} tokens arrived: the server cuts \

@@ -7,8 +7,9 @@
 //!
 //! Every request is streamed and its first token timed. Each prompt is sent twice, once in
 //! each *arm*: `on`, where it begins as its conversation did, and `off`, where its first
-//! tokens are fresh, so that no server can find anything. The arms take turns in going
-//! first, and all is repeated. Two ratios come out:
+//! tokens are fresh, so that no server can find anything. A test runs in one arm and then in
+//! the other, so that nothing comes between the turns of a conversation; the arms swap places
+//! from repeat to repeat. Two ratios come out:
 //!
 //! * the *note's*: the first message over the following ones, within the arm `on`. It mixes
 //!   prompts of different lengths, and sees first messages as slow for any reason.

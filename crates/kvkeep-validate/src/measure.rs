@@ -50,7 +50,7 @@ pub fn validate(options: &Options, mut progress: impl FnMut(&str)) -> Result<Rep
         progress(&format!("warming up: {}", test.name()));
         // Cold and hit, at the largest size of each test.
         if let Some(longest) = prompts(test, options.scale, &mut tokens).last() {
-            client.complete(longest)?;
+            client.complete_cold(longest)?;
             client.complete(longest)?;
         }
     }
@@ -63,11 +63,12 @@ pub fn validate(options: &Options, mut progress: impl FnMut(&str)) -> Result<Rep
     }
     let tests = Test::ALL.into_iter().zip(&repeats);
     let tests = tests.filter_map(|(test, repeats)| TestReport::new(test, options.scale, repeats));
-    Ok(Report::new(options, client.model(), tests.collect()))
+    Ok(Report::new(options, client.model(), client.proxy(), tests.collect()))
 }
 
-/// One repeat of a test. The arms go turn by turn, so that both see the same weather, and
-/// swap places each time, so that neither always comes second.
+/// One repeat of a test. Each arm goes as a whole, so that nothing comes between two turns of
+/// a conversation: a server with room for one would lose it to the other arm. The arms swap
+/// places from repeat to repeat, so that neither always comes second.
 fn measure(
     client: &mut Client,
     test: Test,
@@ -75,16 +76,22 @@ fn measure(
     repeat: usize,
     tokens: &mut Tokens,
 ) -> Result<Repeat, Error> {
+    let prompts = prompts(test, scale, tokens);
+    let fresh: Vec<_> = prompts.iter().map(|prompt| tokens.with_fresh_start(prompt)).collect();
     let mut timings = Repeat { off: Vec::new(), on: Vec::new() };
-    for (turn, prompt) in prompts(test, scale, tokens).iter().enumerate() {
-        let fresh = tokens.with_fresh_start(prompt);
-        if (repeat + turn).is_multiple_of(2) {
-            timings.off.push(client.complete(&fresh)?);
-            timings.on.push(client.complete(prompt)?);
-        } else {
-            timings.on.push(client.complete(prompt)?);
-            timings.off.push(client.complete(&fresh)?);
-        }
+    if repeat.is_multiple_of(2) {
+        timings.off = arm(&fresh, |prompt| client.complete_cold(prompt))?;
+        timings.on = arm(&prompts, |prompt| client.complete(prompt))?;
+    } else {
+        timings.on = arm(&prompts, |prompt| client.complete(prompt))?;
+        timings.off = arm(&fresh, |prompt| client.complete_cold(prompt))?;
     }
     Ok(timings)
+}
+
+fn arm(
+    prompts: &[Vec<u32>],
+    mut send: impl FnMut(&[u32]) -> Result<Timing, Error>,
+) -> Result<Vec<Timing>, Error> {
+    prompts.iter().map(|prompt| send(prompt)).collect()
 }

@@ -4,8 +4,8 @@
 use kvkeep_validate::{ApiKey, Error, Options, Prompts, Report, validate};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const MODELS: &str = r#"{"object": "list", "data": [{"id": "made-up"}, {"id": "other"}]}"#;
@@ -86,14 +86,14 @@ fn the_first_token_is_timed_and_not_the_answer() {
         std::thread::sleep(Duration::from_millis(60));
         let usage = format!(
             "data: {{\"choices\": [], \"usage\": {{\"prompt_tokens\": {tokens}, \
-             \"prompt_tokens_details\": {{\"cached_tokens\": 16}}}}}}\n\n"
+             \"prompt_tokens_details\": {{\"cached_tokens\": 17}}}}}}\n\n"
         );
         drop(stream.write_all((TOKEN.to_owned() + &usage + DONE).as_bytes()));
     })
     .unwrap();
     for turn in report.tests.iter().flat_map(|test| &test.turns) {
         assert!(turn.total_on_ms.median >= turn.first_token_on_ms.median + 10.0, "{turn:?}");
-        assert_eq!(turn.cached_on_tokens.unwrap().median, 16.0);
+        assert_eq!(turn.cached_on_tokens.unwrap().median, 17.0);
     }
     // As fast in both arms.
     assert!(!report.met());
@@ -126,6 +126,100 @@ fn broken_answers_are_said_to_be_broken() {
         assert!(error.contains(why), "{error}");
         assert!(error.contains("/v1/completions"), "{error}");
     }
+}
+
+/// The event that counts a prompt.
+fn usage(prompt_tokens: usize, cached_tokens: usize) -> String {
+    format!(
+        "data: {{\"choices\": [], \"usage\": {{\"prompt_tokens\": {prompt_tokens}, \
+         \"prompt_tokens_details\": {{\"cached_tokens\": {cached_tokens}}}}}}}\n\n"
+    )
+}
+
+/// The prompt of a request in token ids.
+fn prompt(asked: &Asked) -> Vec<u64> {
+    let tokens = asked.body["prompt"].as_array().into_iter().flatten();
+    tokens.filter_map(serde_json::Value::as_u64).collect()
+}
+
+/// Tokens that a prompt shares with the one before it.
+fn shared(before: &[u64], prompt: &[u64]) -> usize {
+    before.iter().zip(prompt).take_while(|(before, token)| before == token).count()
+}
+
+#[test]
+fn a_server_that_keeps_only_its_last_prompt_hits_in_a_conversation() {
+    let last = Mutex::new(Vec::new());
+    let options = Options { repeats: 2, ..options() };
+    let report = measure(options, move |asked, stream| {
+        let prompt = prompt(asked);
+        let mut last = last.lock().unwrap();
+        let hit = shared(&last, &prompt);
+        let answer = [TOKEN, &usage(prompt.len(), hit), DONE].concat();
+        *last = prompt;
+        respond(stream, "200 OK", &answer);
+    })
+    .unwrap();
+    let conversation = &report.tests[0];
+    for (turn, &before) in conversation.turns[1..].iter().zip(&conversation.sent) {
+        assert_eq!(turn.cached_on_tokens.unwrap().min, before as f64, "{report}");
+        assert!(turn.cached_off_tokens.unwrap().max < 8.0, "{report}");
+    }
+}
+
+#[test]
+fn a_server_that_counts_what_it_computes_is_not_said_to_cut() {
+    let last = Mutex::new(Vec::new());
+    measure(options(), move |asked, stream| {
+        let prompt = prompt(asked);
+        let mut last = last.lock().unwrap();
+        let computed = prompt.len() - shared(&last, &prompt).min(prompt.len() - 1);
+        *last = prompt;
+        respond(stream, "200 OK", &[TOKEN, &usage(computed, 0), DONE].concat());
+    })
+    .unwrap();
+}
+
+#[test]
+fn the_newer_name_of_the_bound_is_used_where_the_older_is_refused() {
+    let stream = [TOKEN, DONE].concat();
+    let refused = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&refused);
+    measure(options(), move |asked, to| {
+        if asked.body.get("max_tokens").is_none() {
+            assert_eq!(asked.body["max_completion_tokens"], 8);
+            return respond(to, "200 OK", &stream);
+        }
+        count.fetch_add(1, Ordering::Relaxed);
+        respond(to, "400 Bad Request", "'max_tokens': use 'max_completion_tokens' instead.");
+    })
+    .unwrap();
+    assert_eq!(refused.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_null_for_choices_and_what_follows_the_end_are_no_errors() {
+    let count = "data: {\"choices\": null, \"usage\": {\"prompt_tokens\": 8100}}\n\n";
+    let late = "data: {\"error\": \"late\"}\n\ndata: nonsense\n\n";
+    let stream = [TOKEN, count, DONE, late].concat();
+    measure(options(), move |_, to| respond(to, "200 OK", &stream)).unwrap();
+}
+
+#[test]
+fn a_server_that_has_moved_is_named() {
+    let moved = measure(options(), |_, to| {
+        respond(to, "307 Temporary Redirect\r\nlocation: https://elsewhere/v1", "");
+    });
+    let error = moved.unwrap_err().to_string();
+    assert!(error.ends_with("/v1/completions is at https://elsewhere/v1; pass that"), "{error}");
+}
+
+#[test]
+fn a_key_does_not_travel_in_the_open() {
+    let url = "http://llm.example.com:8000".to_owned();
+    let options = Options { url, api_key: ApiKey::new("sk-secret"), ..options() };
+    let error = validate(&options, |_| ()).unwrap_err().to_string();
+    assert!(error.contains("https") && error.contains("tunnel"), "{error}");
 }
 
 /// The whole answer to a prompt of so many words.

@@ -3,7 +3,7 @@
 
 use super::tokens;
 use super::worker::Piece;
-use crate::{Finish, Request, Sampling};
+use crate::{Finish, Request, Sampling, random};
 use kvkeep::Identity;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -93,7 +93,7 @@ impl Body {
             prompt,
             max_new_tokens,
             samples: self.n.unwrap_or(1),
-            sampling: Sampling { temperature, seed: self.seed.unwrap_or(0) },
+            sampling: Sampling { temperature, seed: self.seed.unwrap_or_else(random::seed) },
             ignore_end: self.ignore_eos,
             identity,
         })
