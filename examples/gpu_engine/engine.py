@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 
 from .cache import Cache
-from .config import Config
+from .config import BLOCK_SIZE, Config
 from .model import Model
 from .ranks import Ranks
 from .runner import Runner
@@ -54,6 +54,10 @@ class Engine:
     def submit(self, request: Request) -> Request:
         if len(request.prompt) + request.max_new > self.cfg.max_model_len:
             raise ValueError(f"a request may have {self.cfg.max_model_len} tokens in all")
+        if -(-(len(request.prompt) + request.max_new) // BLOCK_SIZE) > self.cfg.num_blocks:
+            raise ValueError(f"the pool has {self.cfg.num_blocks} blocks of {BLOCK_SIZE} tokens")
+        if not request.prompt or request.max_new < 1:
+            raise ValueError("a request has a prompt and asks for at least one token")
         request.tokens = list(request.prompt)
         request.submitted_s = time.perf_counter()
         self.waiting.append(request)
@@ -129,7 +133,9 @@ class Engine:
             hit = self.cache.admit(request.tokens, request.salt, again)
             usage = self.cache.kv.usage()
             left = len(request.tokens) - hit.tokens_cached
-            if self.running and left > 16 * (usage["free"] + usage["cached"]):
+            # What those before it have still to compute takes room as well.
+            promised = sum(len(r.tokens) - r.computed for r in self.running)
+            if self.running and left + promised > BLOCK_SIZE * (usage["free"] + usage["cached"]):
                 self.cache.kv.withdraw(hit.seq)
                 break
             self.waiting.popleft()
@@ -146,7 +152,7 @@ class Engine:
         for request in self.running:
             n = left[id(request)]
             if n > 1:
-                n = min(n, budget)
+                n = min(n, max(0, budget))
                 budget -= n
             if n:
                 batch.append(request)

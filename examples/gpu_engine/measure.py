@@ -1,6 +1,9 @@
 """Measures the engine at Qwen3-32B's size and writes raw results as JSON, part by part.
 
     cd examples && python -m gpu_engine.measure --out results.json [--parts ...] [--layers N]
+
+One process has both ranks on one GPU; with two GPUs, `torchrun --nproc-per-node 2 -m
+gpu_engine.measure ...` gives each rank a process and a GPU of its own.
 """
 
 import argparse
@@ -18,7 +21,7 @@ import torch
 
 from .config import BLOCK_SIZE, Config, qwen3_32b, tiny
 from .engine import Engine, Request
-from .ranks import Ranks
+from .ranks import Ranks, ranks_here
 
 ANSWER = 16  # tokens of each answer
 
@@ -245,7 +248,7 @@ class Bench:
         return {"tokens": n, "kernels": rows}
 
 
-def environment(cfg: Config, args: argparse.Namespace) -> dict:
+def environment(cfg: Config, ranks: Ranks, args: argparse.Namespace) -> dict:
     cuda = torch.cuda.is_available()
     try:
         import triton
@@ -263,7 +266,7 @@ def environment(cfg: Config, args: argparse.Namespace) -> dict:
         ),
         "date": time.strftime("%Y-%m-%d"), "layers": cfg.layers, "num_blocks": cfg.num_blocks,
         "bytes_per_block_per_rank": cfg.kv_layout().bytes_per_block_per_gpu(),
-        "ranks": cfg.ranks, "seed": args.seed,
+        "ranks": cfg.ranks, "processes": cfg.ranks // len(ranks.local), "seed": args.seed,
     }
 
 
@@ -278,17 +281,21 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     cfg = tiny(512) if args.tiny else qwen3_32b(args.layers)
+    ranks, device = ranks_here(cfg.ranks)
     began = time.perf_counter()
-    engine = Engine(cfg, Ranks(cfg.ranks), device)
+    engine = Engine(cfg, ranks, device)
     bench = Bench(engine, args.seed, 32 if args.tiny else 1)
-    result = {"environment": environment(cfg, args) | {"max_chunk": engine.max_chunk}}
-    if device == "cuda":
+    result = {"environment": environment(cfg, ranks, args) | {"max_chunk": engine.max_chunk}}
+    if device != "cpu":
         result["environment"]["memory_gib"] = torch.cuda.memory_allocated() / 2**30
 
+    # All ranks run all of it; one speaks.
+    speaks = 0 in ranks.local
+
     def note(text: str) -> None:
-        print(f"[{time.perf_counter() - began:7.1f} s] {text}", flush=True)
+        if speaks:
+            print(f"[{time.perf_counter() - began:7.1f} s] {text}", flush=True)
 
     note(f"engine is up: {result['environment']}")
     prefixes = [int(p) for p in args.prefixes.split(",")]
@@ -311,7 +318,8 @@ def main() -> None:
     }
     for name in args.parts.split(","):
         result[name] = parts[name]()
-        args.out.write_text(json.dumps(result, indent=1) + "\n")
+        if speaks:
+            args.out.write_text(json.dumps(result, indent=1) + "\n")
         note(f"{name} is done")
 
 

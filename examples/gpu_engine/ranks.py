@@ -1,5 +1,7 @@
 """Which ranks live in this process, and how partial sums of all ranks meet."""
 
+import os
+
 import torch
 import torch.distributed as dist
 
@@ -37,3 +39,17 @@ class ProcessRanks(Ranks):
         whole = [torch.empty_like(parts[0]) for _ in range(self.count)]
         dist.all_gather(whole, parts[0].contiguous())
         return torch.cat(whole, -1)
+
+
+def ranks_here(count: int) -> tuple[Ranks, str]:
+    """The ranks of this process and its device: one of each under `torchrun`, all otherwise."""
+    cuda = torch.cuda.is_available()
+    if "WORLD_SIZE" not in os.environ:
+        return Ranks(count), "cuda" if cuda else "cpu"
+    if int(os.environ["WORLD_SIZE"]) != count:
+        raise SystemExit(f"the model has {count} ranks: torchrun --nproc-per-node {count}")
+    local = int(os.environ["LOCAL_RANK"])
+    if cuda:
+        torch.cuda.set_device(local)
+    dist.init_process_group("nccl" if cuda else "gloo")
+    return ProcessRanks(), f"cuda:{local}" if cuda else "cpu"

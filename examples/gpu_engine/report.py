@@ -23,9 +23,14 @@ NOTE = {"conversation": ("x1.14", "x1.37"), "long_prefix": ("x1.20", "x1.11")}
 
 
 def load() -> dict:
-    result: dict = {}
-    for path in sorted(RESULTS.glob("*.json")):
-        for name, value in json.loads(path.read_text()).items():
+    """All parts of all files; the file with most parts says what they were measured on."""
+    files = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    files.sort(key=len, reverse=True)
+    result: dict = {"notes": []}
+    for file in files:
+        if note := file["environment"].get("note"):
+            result["notes"].append(note)
+        for name, value in file.items():
             result.setdefault(name, value)
     return result
 
@@ -94,9 +99,10 @@ def validation(data: dict, prediction: Prediction) -> list[str]:
 
 def ttft(rows: list[dict], prediction: Prediction) -> list[str]:
     out = ["## TTFT by length of the prefix", "", "A prefix, then a question of"
-           f" {rows[0]['question']} tokens; nothing else runs.", "",
-           "| prefix, tokens | cold, ms | predicted | hit, ms | predicted | cold over hit |",
-           "|---:|---:|---:|---:|---:|---:|"]
+           f" {rows[0]['question']} tokens; nothing else runs. Cold runs come in pairs, one whose"
+           " blocks nobody finds and one that leaves its blocks behind; both count.", "",
+           "| prefix, tokens | cold, ms | n | predicted | hit, ms | n | predicted | cold over hit |",
+           "|---:|---:|---:|---:|---:|---:|---:|---:|"]
     x, cold, hit = [], [], []
     for prefix in sorted({r["prefix"] for r in rows}):
         mine = [r for r in rows if r["prefix"] == prefix]
@@ -105,8 +111,9 @@ def ttft(rows: list[dict], prediction: Prediction) -> list[str]:
         x.append(prefix)
         prompt, cached = prefix + mine[0]["question"], mine[0]["cached"][0]
         c, h = median(cold[-1]), median(hit[-1])
-        out.append(f"| {prefix:,} | {spread(cold[-1])} | {prediction.beside(c, prompt, 0)} |"
-                   f" {spread(hit[-1])} | {prediction.beside(h, prompt, cached)} | x{c / h:.1f} |")
+        out.append(f"| {prefix:,} | {spread(cold[-1])} | {len(cold[-1])} |"
+                   f" {prediction.beside(c, prompt, 0)} | {spread(hit[-1])} | {len(hit[-1])} |"
+                   f" {prediction.beside(h, prompt, cached)} | x{c / h:.1f} |")
     figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
     axis.loglog(x, [median(v) for v in cold], "o-", color="#b0413e", label="cold")
     axis.loglog(x, [median(v) for v in hit], "o-", color="#2a6f97", label="hit")
@@ -118,21 +125,28 @@ def ttft(rows: list[dict], prediction: Prediction) -> list[str]:
     return out + ["", "![TTFT by prefix](results/ttft.svg)", ""]
 
 
-def concurrency(rows: list[dict]) -> list[str]:
+def concurrency(rows: list[dict], prediction: Prediction) -> list[str]:
+    rounds = sum(r["clients"] == 1 and r["caching"] for r in rows)
+    alone = [t for r in rows if r["clients"] == 1 and r["caching"] for t in r["ttft_ms"]]
     out = ["## Concurrency", "", "Clients that come at once, each with 8,000 shared and 200 own"
-           " tokens, and read 128 tokens. 32 cold ones do not fit the pool together.", "",
-           "| clients | caching | output tokens/s | TTFT, ms | decode step, ms (batch) |"
-           " manager per decode step | share of step |", "|---:|---|---:|---:|---:|---:|---:|"]
+           " tokens, and read 128 tokens. With caching on the shared tokens are cached before the"
+           " clients come, which is not in these times (a cold prefix takes 0.6 s). 32 cold clients"
+           f" do not fit the pool together and preempt each other. {rounds} rounds.", "",
+           "| clients | caching | output tokens/s | TTFT, ms | preemptions | decode step, ms (batch) |"
+           " manager per decode step | share of step |", "|---:|---|---:|---:|---:|---:|---:|---:|"]
     for clients, caching in sorted({(r["clients"], r["caching"]) for r in rows}):
         mine = [r for r in rows if (r["clients"], r["caching"]) == (clients, caching)]
         mid = {k: median(r[k] for r in mine) for k in (
             "output_tokens_per_s", "decode_step_ms", "manager_us_decode", "manager_share_decode")}
         out.append(
             f"| {clients} | {'on' if caching else 'off'} | {mid['output_tokens_per_s']:.0f} |"
-            f" {spread([t for r in mine for t in r['ttft_ms']])} | {mid['decode_step_ms']:.1f}"
+            f" {spread([t for r in mine for t in r['ttft_ms']])} |"
+            f" {median(r['preemptions'] for r in mine):.0f} | {mid['decode_step_ms']:.1f}"
             f" ({mine[0]['decode_batch']}) | {mid['manager_us_decode']:.0f} us |"
             f" {mid['manager_share_decode']:.2%} |")
-    return out + ["", "The manager's time includes Python's call into it, two for each step.", ""]
+    return out + ["", "The manager's time includes Python's call into it, two for each step. What"
+                  " is predicted for one client with a hit, in ms:"
+                  f" {prediction.beside(median(alone), 8200, 8000)}.", ""]
 
 
 def exactness(data: dict) -> list[str]:
@@ -167,7 +181,9 @@ def calibration(rows: list[dict], prediction: Prediction) -> list[str]:
     out = ["## Calibration points", "", "Whole steps: `batch` sequences compute `new` tokens after"
            " `cached` ones. Fitted to those of batch 1 with new prompt tokens, by relative error:"
            f" {c[0]:.2f} + {c[1]:.4f} new + {c[2]:.3g} new (cached + new / 2) + {c[3]:.3g} cached"
-           " ms. A step of 200 to 400 tokens costs less, since weights and products overlap there.",
+           " ms. A cold step of 200 to 400 tokens costs less, since reading the weights hides its"
+           " products; up to 256 tokens after a long context cost more, since they attend straight"
+           " from the pages.",
            "", "| new | cached | batch | ms | fitted |", "|---:|---:|---:|---:|---:|"]
     for r in rows:
         ms = median(r["ms"])
@@ -186,11 +202,11 @@ def main() -> None:
            f" {env['num_blocks']:,} blocks of {env['bytes_per_block_per_rank']:,} bytes per rank,"
            f" {env['memory_gib']:.1f} GiB in all. torch {env['torch']}, Triton {env['triton']},"
            f" {env['date']}. Made by `python -m gpu_engine.report` from the raw samples in"
-           " [results/](results).", ""]
+           " [results/](results)." + "".join(f" {note}" for note in data["notes"]), ""]
     prediction = Prediction(data["calibration"], data["environment"]["max_chunk"])
     out += validation(data["validation"], prediction)
     out += ttft(data["ttft"] + data.get("ttft_long", []), prediction)
-    out += concurrency(data["concurrency"])
+    out += concurrency(data["concurrency"], prediction)
     out += exactness(data["exactness"])
     out += calibration(data["calibration"], prediction)
     (Path(__file__).parent / "REPORT.md").write_text("\n".join(out).rstrip() + "\n")

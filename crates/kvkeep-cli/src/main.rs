@@ -3,6 +3,7 @@
 //!
 //! One file per subcommand. Data goes to stdout, talk to stderr.
 
+mod below_zero;
 mod budget_args;
 mod error;
 mod format;
@@ -56,8 +57,16 @@ enum Command {
 /// The command line, or the end with what is wrong with it.
 fn parse() -> Cli {
     Cli::try_parse().unwrap_or_else(|mut error| {
-        if error.kind() == ErrorKind::MissingRequiredArgument
-            && error.to_string().contains("<TRACE>")
+        let args = output::command_line();
+        if matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::ValueValidation)
+            && let Some((flag, value)) = below_zero::find(&args)
+        {
+            let message = format!("{flag} {value}: is below 0; pass a number from 0 up");
+            Cli::command().error(ErrorKind::ValueValidation, message).exit()
+        }
+        if let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg)
+            && error.kind() == ErrorKind::MissingRequiredArgument
+            && missing.iter().any(|arg| arg.starts_with("<TRACE>"))
         {
             let tip = "name a file or folder, or - to read stdin".into();
             error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));

@@ -1,5 +1,6 @@
 //! Writing the answer to stdout, and the exit code of that; and over what nothing is written.
 
+use std::env;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,11 @@ pub(crate) fn print(answer: &[u8]) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What was typed, as well as it can be shown.
+pub(crate) fn command_line() -> Vec<String> {
+    env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect()
 }
 
 /// Whether `output` is one of `inputs`: creating it would empty it first.

@@ -61,6 +61,16 @@ fn the_deployment() {
 }
 
 #[test]
+fn numbers_below_0_are_refused_with_their_flag() {
+    let mut args = DEPLOYMENT;
+    for negative in ["-1", "-12.58GiB"] {
+        args[7] = negative;
+        assert_fails(&args, 2, &format!("--kv-cache-memory-bytes {negative}: is below 0"));
+    }
+    assert_fails(&["--block-size=-16"], 2, "--block-size -16: is below 0");
+}
+
+#[test]
 fn its_bf16_twin() {
     let mut args = DEPLOYMENT;
     args[5] = "bfloat16";

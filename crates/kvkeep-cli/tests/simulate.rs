@@ -234,7 +234,7 @@ fn usage_errors_exit_with_2_and_name_the_flag() {
         (vec!["--policy", "magic"], "--policy"),
         (vec![&*trace, "--seed", "1"], "--seed"),
         (vec!["--users", "2"], "<TRACE>"),
-        (vec![&*trace, "--users", "2"], "--users"),
+        (vec![&*trace, "--users", "2"], "users: not for"),
         (vec![&*trace, "--trace-format", "magic"], "--trace-format"),
         (vec!["--blocks", "9", "--tensor-parallel-size", "2"], "cannot be used with"),
         (vec!["--blocks", "9", "--model", "qwen3-32b"], "cannot be used with"),

@@ -184,7 +184,7 @@ fn agents() {
 #[test]
 fn chat() {
     let (trace, tokenizer) = (data("chat.jsonl"), data("tokenizer.json"));
-    assert!(failure(&["trace", "info", &trace], b"").contains("--tokenizer"));
+    assert!(failure(&["trace", "info", &trace], b"").contains("name a tokenizer.json"));
     let args = [&*trace, "--tokenizer", &tokenizer, "--trace-block-size", "4"];
     if cfg!(feature = "tokenizers") {
         let info = info(&args);
@@ -193,7 +193,7 @@ fn chat() {
         check(&info, &counts, (8, 24), (2, 6));
     } else {
         let message = failure(&[&["trace", "info"], &args[..]].concat(), b"");
-        assert!(message.contains("--features tokenizers"), "{message}");
+        assert!(message.contains("the feature `tokenizers`"), "{message}");
     }
 }
 
@@ -327,6 +327,7 @@ fn flags_that_make_no_sense_are_named() {
     for (args, flag) in [
         (vec!["info"], "<TRACE>"),
         (vec!["info"], "- to read stdin"),
+        (vec!["sample", &trace], "  --fraction <SHARE>\n\nUsage"),
         (vec!["sample", &trace], "--fraction"),
         (vec!["sample", &trace, "--fraction", "0"], "--fraction"),
         (vec!["sample", &trace, "--fraction", "1.1"], "--fraction"),
@@ -334,7 +335,7 @@ fn flags_that_make_no_sense_are_named() {
         (vec!["generate", "--turns", "0.5"], "--turns: expected 1 to 1000000, found 0.5"),
         (vec!["generate", "--system-prompts", "0"], "--system-prompts"),
         (vec!["convert", &trace, "--block-size", "0"], "--block-size"),
-        (vec!["info", &trace, "--trace-seed", "1"], "--trace-seed is not for mooncake"),
+        (vec!["info", &trace, "--trace-seed", "1"], "trace seed: not for mooncake"),
         (vec!["info", &trace, &trace], "one file each"),
     ] {
         let stderr = failure(&[&["trace"], &args[..]].concat(), b"");

@@ -135,6 +135,8 @@ impl Raise for ReplayError {
         match self {
             ReplayError::Config(error) => error.raise(),
             ReplayError::Manager(error) => error.raise(),
+            // Then something else is raised already.
+            ReplayError::Stopped => Exception::new("KvkeepError", self).raise(),
         }
     }
 }

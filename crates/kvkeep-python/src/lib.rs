@@ -16,6 +16,7 @@ mod errors;
 mod hashing;
 mod identity;
 mod inspect;
+mod interrupt;
 mod ints;
 mod manager;
 mod outcome;

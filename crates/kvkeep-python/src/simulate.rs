@@ -4,6 +4,7 @@
 
 use crate::budget::KvLayout;
 use crate::errors::Raise;
+use crate::interrupt::interruptible;
 use kvkeep::budget::{self, DEFAULT_BLOCK_SIZE};
 use kvkeep::evict::{Kind, UnknownPolicy};
 use kvkeep_sim::simulate::{Pool, Simulation};
@@ -16,34 +17,9 @@ use serde::Serialize;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
-
-/// Between two looks at whether Python wants to stop.
-const PERIOD: Duration = Duration::from_millis(100);
-
-/// Looks from time to time whether Python wants to stop: Ctrl-C in a notebook.
-struct Signals {
-    next: Instant,
-    raised: Option<PyErr>,
-}
-
-impl Signals {
-    fn new() -> Self {
-        Signals { next: Instant::now() + PERIOD, raised: None }
-    }
-
-    fn check(&mut self) -> ControlFlow<()> {
-        let now = Instant::now();
-        if now < self.next {
-            return ControlFlow::Continue(());
-        }
-        self.next = now + PERIOD;
-        let checked = Python::attach(|py| -> PyResult<()> { py.check_signals() });
-        self.raised = checked.err();
-        if self.raised.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    }
-}
 
 /// Replays a trace through the block manager, one request after another.
 ///
@@ -58,6 +34,7 @@ impl Signals {
 ///     requests: stop after so many.
 ///     seed: of the built-in workload.
 ///     trace_format, trace_block_size, users, trace_seed: as of `kvkeep trace --help`.
+///     tokenizer: path of the tokenizer.json for chat transcripts.
 ///
 /// Returns:
 ///     A dict, as `kvkeep simulate --format json` prints it.
@@ -71,10 +48,12 @@ impl Signals {
 #[pyo3(signature = (
     trace=None, *, blocks=None, block_size=DEFAULT_BLOCK_SIZE, policy="lru", outputs=false,
     requests=None, seed=0, trace_format=None, trace_block_size=None, users=None, trace_seed=None,
+    tokenizer=None,
 ))]
 #[pyo3(text_signature = "(trace=None, *, blocks=None, block_size=16, policy='lru', \
                          outputs=False, requests=None, seed=0, trace_format=None, \
-                         trace_block_size=None, users=None, trace_seed=None)")]
+                         trace_block_size=None, users=None, trace_seed=None, \
+                         tokenizer=None)")]
 fn simulate<'py>(
     py: Python<'py>,
     trace: Option<PathBuf>,
@@ -88,6 +67,7 @@ fn simulate<'py>(
     trace_block_size: Option<NonZeroU32>,
     users: Option<NonZeroU32>,
     trace_seed: Option<u64>,
+    tokenizer: Option<PathBuf>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let pool = match blocks {
         Some(num_blocks) => Pool { num_blocks, block_size, memory: None },
@@ -98,20 +78,20 @@ fn simulate<'py>(
     };
     let simulation = Simulation {
         trace: trace.map(|path| path.display().to_string()),
-        reading: reading(trace_format, trace_block_size, users, trace_seed)?,
+        reading: reading(trace_format, trace_block_size, users, trace_seed, tokenizer)?,
         seed,
         pool,
         policy: policy.parse::<Kind>().map_err(UnknownPolicy::raise)?,
         outputs,
         requests,
     };
-    let mut signals = Signals::new();
-    let report = py.detach(|| simulation.run(&mut |_, _| signals.check()));
-    match (report, signals.raised) {
-        (_, Some(raised)) => Err(raised),
-        (Ok(report), None) => plain(py, &report),
-        (Err(error), None) => Err(error.raise()),
-    }
+    let report = interruptible(py, move |stop| {
+        simulation.run(&mut |_, _| match stop.load(Ordering::Relaxed) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        })
+    })?;
+    plain(py, &report.map_err(Raise::raise)?)
 }
 
 /// Runs a trace through eviction policies at many cache sizes: more memory, or a better
@@ -132,6 +112,7 @@ fn simulate<'py>(
 ///         `layout` is given, what two GPUs with 12.58 GiB each hold.
 ///     threads: one per core if not given.
 ///     trace_format, trace_block_size, users, trace_seed: as of `kvkeep trace --help`.
+///     tokenizer: path of the tokenizer.json for chat transcripts.
 ///
 /// Returns:
 ///     A dict, as `kvkeep sweep --format json` prints it; `pandas.DataFrame` takes its
@@ -142,12 +123,13 @@ fn simulate<'py>(
 ///     UnknownPolicyError: there is no such policy.
 ///     ValueError: no such rule, format or size.
 ///
-/// Runs without the GIL; Ctrl-C is noticed until the trace is read.
+/// Runs without the GIL; Ctrl-C stops it.
 #[pyfunction]
 #[pyo3(name = "sweep")]
 #[pyo3(signature = (
     trace=None, *, policies=None, sizes=None, rule="engine", layout=None, deployment_blocks=None,
     threads=None, trace_format=None, trace_block_size=None, users=None, trace_seed=None,
+    tokenizer=None,
 ))]
 fn sweep_trace<'py>(
     py: Python<'py>,
@@ -162,6 +144,7 @@ fn sweep_trace<'py>(
     trace_block_size: Option<NonZeroU32>,
     users: Option<NonZeroU32>,
     trace_seed: Option<u64>,
+    tokenizer: Option<PathBuf>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let policies: Vec<Policy> = match policies {
         None => Policy::usual().collect(),
@@ -173,17 +156,12 @@ fn sweep_trace<'py>(
     let sizes = sizes.unwrap_or_default().into_iter().map(|SizeName(size)| size).collect();
     let rule = [Rule::Engine, Rule::Blocks].into_iter().find(|known| known.name() == rule);
     let rule = rule.ok_or_else(|| PyValueError::new_err("rule: there are engine and blocks"))?;
-    let reading = reading(trace_format, trace_block_size, users, trace_seed)?;
+    let reading = reading(trace_format, trace_block_size, users, trace_seed, tokenizer)?;
     let paths = trace.map_or(Vec::new(), |Paths(paths)| paths);
     let work = Work { paths, reading, policies, sizes, rule, threads, deployment_blocks };
     let layout = layout.map(|layout| layout.0);
-    let mut signals = Signals::new();
-    let report = py.detach(|| work.run(layout, &mut signals));
-    match (report, signals.raised) {
-        (_, Some(raised)) => Err(raised),
-        (Ok(report), None) => plain(py, &report),
-        (Err(error), None) => Err(error.raise()),
-    }
+    let report = interruptible(py, move |stop| work.run(layout, stop))?;
+    plain(py, &report.map_err(Raise::raise)?)
 }
 
 /// A path, or several.
@@ -231,17 +209,16 @@ impl Work {
     fn run(
         self,
         layout: Option<budget::KvLayout>,
-        signals: &mut Signals,
+        stop: &Arc<AtomicBool>,
     ) -> Result<sweep::Report, SweepError> {
-        let named = Named::open(&self.paths, &self.reading)?;
-        let name = named.name().to_owned();
+        let Named { name, source } = Named::open(&self.paths, &self.reading)?;
         let mut memory = match layout {
-            None => Memory::of_deployment(named.block_size())?,
-            Some(layout) => Memory::of_layout(&layout, named.block_size())?,
+            None => Memory::of_deployment(source.block_size())?,
+            Some(layout) => Memory::of_layout(&layout, source.block_size())?,
         };
         memory.deployment = self.deployment_blocks.or(memory.deployment);
-        let trace = Trace::read(&mut Watched { named, signals })?;
-        let accesses = Accesses::new(&trace, self.rule);
+        let trace = Trace::read(&mut Watched { source, stop })?;
+        let accesses = Accesses::new(&trace, self.rule).until(Arc::clone(stop));
         let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let sweep = Sweep::new(&accesses, self.threads.unwrap_or_else(cores));
         let (policies, sizes) = (&self.policies, &self.sizes);
@@ -251,19 +228,19 @@ impl Work {
 
 /// A trace that ends where Python wants to stop.
 struct Watched<'a> {
-    named: Named,
-    signals: &'a mut Signals,
+    source: Box<dyn Source<Error = TraceError>>,
+    stop: &'a AtomicBool,
 }
 
 impl Source for Watched<'_> {
     type Error = TraceError;
 
     fn block_size(&self) -> u32 {
-        self.named.block_size()
+        self.source.block_size()
     }
 
     fn read_next(&mut self, request: &mut Request) -> Result<bool, TraceError> {
-        Ok(self.signals.check().is_continue() && self.named.read_next(request)?)
+        Ok(!self.stop.load(Ordering::Relaxed) && self.source.read_next(request)?)
     }
 }
 
@@ -310,6 +287,7 @@ fn reading(
     block_size: Option<NonZeroU32>,
     users: Option<NonZeroU32>,
     seed: Option<u64>,
+    tokenizer: Option<PathBuf>,
 ) -> PyResult<OpenOptions> {
     let named = |name: &str| {
         let known = Format::ALL.into_iter().find(|format| format.name() == name);
@@ -319,7 +297,7 @@ fn reading(
         })
     };
     let format = format.map(named).transpose()?;
-    Ok(OpenOptions { format, block_size, users, seed, tokenizer: None })
+    Ok(OpenOptions { format, block_size, users, seed, tokenizer })
 }
 
 /// A report as Python's plain data, by way of the JSON that the command line prints.

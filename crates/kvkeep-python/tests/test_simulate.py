@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -123,12 +125,89 @@ def test_a_malformed_line_is_named(tmp_path: Path) -> None:
         assert caught.value.line == 4
 
 
-def test_ctrl_c_stops_a_simulation() -> None:
+LONG: dict[str, Callable[[Path], object]] = {
+    "simulate": lambda trace: simulate(requests=50_000_000),
+    # Reading takes a second, the curves and replays minutes.
+    "sweep": lambda trace: sweep(
+        policies=list(kvkeep.POLICIES), sizes=list(range(300, 60_000, 20)), threads=2
+    ),
+    # One replay of minutes: it has to stop within.
+    "one long replay": lambda trace: sweep(trace, policies=["adaptive"], sizes=[30_000], threads=1),
+}
+
+
+@pytest.mark.parametrize("work", LONG)
+def test_ctrl_c_stops(tmp_path: Path, work: str) -> None:
+    # Prompts of a single block, 200,000 of them again and again.
+    trace = tmp_path / "long.jsonl"
+    if work == "one long replay":
+        line = '{{"timestamp": {0}, "input_length": 513, "output_length": 1, "hash_ids": [{1}, {2}]}}\n'
+        blocks = ((n, n * 7919 % 200_000, 200_000 + n) for n in range(1_000_000))
+        trace.write_text("".join(line.format(*block) for block in blocks))
     # What runs in the background starts with Ctrl-C ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    pressed: list[float] = []
+
+    def press() -> None:
+        pressed.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Timer(4.0 if work == "one long replay" else 2.0, press).start()
     with pytest.raises(KeyboardInterrupt):
-        simulate(requests=50_000_000)
+        LONG[work](trace)
+    assert time.monotonic() - pressed[0] < 1.0
+
+
+CHAT = '{"messages": [{"role": "user", "content": "to be or not to be"}]}\n'
+
+TOKENIZER = {
+    "version": "1.0",
+    "pre_tokenizer": {"type": "Whitespace"},
+    "model": {
+        "type": "WordLevel",
+        "unk_token": "?",
+        "vocab": {word: at for at, word in enumerate(["?", "to", "be", "or", "not"])},
+    },
+}
+
+
+def test_chats_are_tokenized(tmp_path: Path) -> None:
+    trace, tokenizer = tmp_path / "chat.jsonl", tmp_path / "tokenizer.json"
+    trace.write_text(CHAT * 2)
+    tokenizer.write_text(json.dumps(TOKENIZER))
+    with pytest.raises(kvkeep.TraceError, match="need a tokenizer; name a tokenizer.json"):
+        simulate(trace)
+    report = simulate(trace, blocks=100, block_size=1, trace_block_size=1, tokenizer=tokenizer)
+    assert report["requests"] == 2
+    assert report["cached_tokens"] == report["prompt_tokens"] / 2 - 1
+    swept = sweep(trace, sizes=[100], trace_block_size=1, tokenizer=str(tokenizer))
+    assert swept["rows"][0]["hit_tokens"] == report["cached_tokens"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"users": 2}, "users: not for mooncake traces; leave it out"),
+        ({"trace_seed": 2}, "trace seed: not for mooncake traces"),
+        ({"tokenizer": "t.json"}, "tokenizer: not for mooncake traces"),
+        ({"trace_format": "bailian", "trace_block_size": 2}, "trace block size: not for bailian"),
+    ],
+)
+def test_errors_about_traces_know_no_command_line(
+    trace: Path, arguments: dict[str, Any], message: str
+) -> None:
+    for run in (simulate, sweep):
+        with pytest.raises(kvkeep.TraceError, match=message) as caught:
+            run(trace, **arguments)
+        assert "--" not in str(caught.value)
+
+
+def test_an_unknown_format_is_no_matter_of_flags(tmp_path: Path) -> None:
+    path = tmp_path / "unknown.jsonl"
+    path.write_text('{"a": 1}\n')
+    with pytest.raises(kvkeep.TraceError, match="name the trace format") as caught:
+        simulate(path)
+    assert "--" not in str(caught.value)
 
 
 def test_names_and_numbers_are_those_of_the_command_line(trace: Path) -> None:

@@ -18,7 +18,7 @@ use std::time::Instant;
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let trace = match arguments.next() {
-        Some(path) => Trace::read(&mut open(&[path], &OpenOptions::default())?)?,
+        Some(path) => Trace::read(&mut open(&[path], &OpenOptions::default())?.source)?,
         None => Trace::read(&mut Generate::new(GenerateOptions::default())?)?,
     };
     let accesses = Accesses::new(&trace, Rule::Blocks);

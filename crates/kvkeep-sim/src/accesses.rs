@@ -6,6 +6,8 @@
 
 use crate::trace::Trace;
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Which blocks of a prompt count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +28,15 @@ impl Rule {
         match self {
             Rule::Engine => "engine",
             Rule::Blocks => "blocks",
+        }
+    }
+
+    /// Blocks that a cache must have to run a prompt of so many tokens, of which the trace names
+    /// `blocks`.
+    fn needed(self, input_tokens: u32, blocks: usize, block_size: u32) -> u32 {
+        match self {
+            Rule::Engine => input_tokens.div_ceil(block_size).min(blocks as u32),
+            Rule::Blocks => blocks as u32,
         }
     }
 
@@ -79,6 +90,7 @@ pub struct Accesses {
     distinct: u32,
     longest: u32,
     total: u64,
+    stop: Arc<AtomicBool>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +99,7 @@ struct Request {
     end: usize,
     /// Blocks from the start of the prompt that may hit: all, or all but the last.
     hittable: u32,
+    needed: u32,
     turn: Option<u32>,
     category: u16,
     input_tokens: u32,
@@ -101,6 +114,8 @@ pub struct Access<'a> {
     pub blocks: &'a [u32],
     /// How many of them may hit.
     pub hittable: u32,
+    /// Blocks that a cache must have to run the request: those, and a partial last one.
+    pub needed: u32,
     /// Kind of work.
     pub category: u16,
     /// Turn in its conversation.
@@ -122,6 +137,7 @@ impl Accesses {
             distinct: trace.distinct_blocks(),
             longest: 0,
             total: 0,
+            stop: Arc::default(),
         };
         for (entry, blocks) in trace.requests() {
             let (kept, hittable) =
@@ -131,6 +147,7 @@ impl Accesses {
                 time_ms: entry.time_ms,
                 end: accesses.blocks.len(),
                 hittable,
+                needed: rule.needed(entry.input_tokens, blocks.len(), block_size),
                 turn: entry.turn,
                 category: entry.category,
                 input_tokens: entry.input_tokens,
@@ -139,6 +156,18 @@ impl Accesses {
             accesses.total += rule.weight(entry.input_tokens, kept);
         }
         accesses
+    }
+
+    /// Once `stop` is set, from any thread, whatever walks the accesses comes to its end, and a
+    /// [`Sweep`](crate::Sweep) says that it was stopped. What else is made of them is of no use.
+    #[must_use]
+    pub fn until(self, stop: Arc<AtomicBool>) -> Accesses {
+        Accesses { stop, ..self }
+    }
+
+    /// Whether they have come to their end early.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
     /// The rule.
@@ -192,13 +221,15 @@ impl Accesses {
     /// The requests in order.
     pub fn iter(&self) -> impl Iterator<Item = Access<'_>> {
         let mut start = 0;
-        self.requests.iter().map(move |request| {
+        let goes_on = |_: &&Request| !self.is_stopped();
+        self.requests.iter().take_while(goes_on).map(move |request| {
             let blocks = &self.blocks[start..request.end];
             start = request.end;
             Access {
                 time_ms: request.time_ms,
                 blocks,
                 hittable: request.hittable,
+                needed: request.needed,
                 category: request.category,
                 turn: request.turn,
                 weight: self.rule.weight(request.input_tokens, blocks.len()),

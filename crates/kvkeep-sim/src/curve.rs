@@ -97,8 +97,8 @@ impl Curve {
         if self.total == 0 { 0.0 } else { self.hit(blocks) as f64 / self.total as f64 }
     }
 
-    /// From this size on the curve is what a replay gives: the longest request and one
-    /// block for its last token fit. Below, a replay rejects requests.
+    /// From this size on the curve is what a replay gives: the longest request and one block
+    /// more fit. Below, a replay rejects requests, or computes a block again that it held.
     #[must_use]
     pub fn exact_from(&self) -> u32 {
         self.exact_from

@@ -6,7 +6,7 @@
 //! rule of engines does not count the last one where a prompt ends with a full block, so
 //! there the optimum is exact up to one block for each such prompt.
 
-use crate::accesses::Accesses;
+use crate::accesses::{self, Accesses};
 use kvkeep::BlockId;
 use kvkeep::evict::{Access, CandidateHeap, EvictionPolicy, Inserted};
 
@@ -23,13 +23,16 @@ pub(crate) struct NextUses {
 }
 
 impl NextUses {
-    /// Reads the requests whose blocks `runs` accepts, and numbers them. O(blocks of all
+    /// Reads the requests that `runs` accepts, and numbers them. O(blocks of all
     /// requests).
-    pub(crate) fn new(accesses: &Accesses, runs: impl Fn(&[u32]) -> bool) -> NextUses {
+    pub(crate) fn new(
+        accesses: &Accesses,
+        runs: impl Fn(&accesses::Access<'_>) -> bool,
+    ) -> NextUses {
         let mut next: Vec<u32> = Vec::new();
         let mut starts = Vec::new();
         let mut last_access = vec![usize::MAX; accesses.distinct_blocks() as usize];
-        for access in accesses.iter().filter(|access| runs(access.blocks)) {
+        for access in accesses.iter().filter(|access| runs(access)) {
             let request = starts.len() as u32;
             starts.push(next.len());
             for &block in access.blocks {
@@ -71,7 +74,9 @@ impl Opt {
     /// not fit it use nothing. O(blocks of all requests).
     #[must_use]
     pub fn new(accesses: &Accesses, num_blocks: u32) -> Opt {
-        let runs = |blocks: &[u32]| !blocks.is_empty() && blocks.len() < num_blocks as usize;
+        let runs = |access: &accesses::Access<'_>| {
+            !access.blocks.is_empty() && access.needed <= num_blocks
+        };
         Opt {
             next_uses: NextUses::new(accesses, runs),
             priorities: Vec::new(),

@@ -16,7 +16,7 @@ pub struct Hits {
     pub hit: u64,
     /// What could have, in the same unit.
     pub total: u64,
-    /// Requests with more blocks than the cache: not run, and all missed.
+    /// Requests that need more blocks than the cache has: not run, and all missed.
     pub rejected: u64,
     /// Blocks that were evicted.
     pub evicted: u64,
@@ -37,6 +37,8 @@ pub enum ReplayError {
     Config(ConfigError),
     /// The manager refused an operation: a defect, there or here.
     Manager(Error),
+    /// Whoever asked wants it no more, see [`Accesses::until`].
+    Stopped,
 }
 
 impl fmt::Display for ReplayError {
@@ -46,6 +48,7 @@ impl fmt::Display for ReplayError {
             ReplayError::Manager(error) => {
                 write!(f, "the block manager refused a request: {error}")
             }
+            ReplayError::Stopped => f.write_str("stopped"),
         }
     }
 }
@@ -65,7 +68,9 @@ impl From<Error> for ReplayError {
 }
 
 /// Stands behind each prompt, so that its last block is not the one with the last token: the
-/// rule says what counts as a hit, and the cache is the same for both.
+/// rule says what counts as a hit, and the cache is the same for both. It takes no block, but the
+/// manager admits no prompt with it that fills the pool: that one goes without, and its last block
+/// is computed again.
 const LAST: u32 = u32::MAX;
 
 /// Replays all requests through a pool of `num_blocks` blocks that evicts by `policy`.
@@ -85,7 +90,7 @@ pub fn replay<P: EvictionPolicy>(
     let identity = Identity::default();
     let mut now_ms = 0;
     for access in accesses.iter() {
-        if access.blocks.len() >= num_blocks as usize {
+        if access.needed > num_blocks {
             hits.rejected += 1;
             continue;
         }
@@ -97,6 +102,11 @@ pub fn replay<P: EvictionPolicy>(
         prompt.clear();
         prompt.extend_from_slice(access.blocks);
         prompt.push(LAST);
+        let fills = access.blocks.len() == num_blocks as usize;
+        let found = fills.then(|| kv.longest_prefix(&prompt, &identity));
+        if fills {
+            prompt.pop();
+        }
         let admission = kv.admit(&prompt, &identity)?;
         kv.describe(admission.seq, access.category, access.turn)?;
         let rest = access.blocks.len() - admission.tokens_cached;
@@ -105,7 +115,8 @@ pub fn replay<P: EvictionPolicy>(
             kv.commit(admission.seq, rest)?;
         }
         kv.free(admission.seq)?;
-        let cached = admission.tokens_cached.min(access.hittable as usize);
+        let found = found.unwrap_or(admission.tokens_cached);
+        let cached = found.min(access.hittable as usize);
         hits.hit += accesses.weight_of_hit(cached as u64);
     }
     hits.evicted = kv.stats().evicted_blocks;

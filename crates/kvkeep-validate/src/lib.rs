@@ -14,15 +14,20 @@
 //!   prompts of different lengths, and sees first messages as slow for any reason.
 //! * the *sound* one: the same prompts, arm `off` over arm `on`.
 //!
-//! The prompts are token ids, sent to `/v1/completions`: lengths are exact, and no tokenizer
-//! is needed.
+//! The prompts are token ids, or common words where a server takes no ids ([`Prompts`]). No
+//! tokenizer is needed.
 
 mod client;
 mod error;
+mod key;
 mod measure;
+mod prompts;
 mod report;
 mod suite;
+mod tls;
 
 pub use error::Error;
+pub use key::ApiKey;
 pub use measure::{Options, validate};
+pub use prompts::Prompts;
 pub use report::{Report, Summary, Target, TestReport, TurnReport};

@@ -1,19 +1,21 @@
 //! The measurement: warm up, then all tests in both arms, again and again.
 
-use crate::Error;
 use crate::client::{Client, Timing};
 use crate::report::{Report, TestReport};
 use crate::suite::{Test, Tokens, prompts};
+use crate::{ApiKey, Error, Prompts};
 
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The server: `http://host:port`, with or without `/v1`.
+    /// The server: `http://host:port` or `https://host`, with or without `/v1`.
     pub url: String,
     /// The model; the server's first one if `None`.
     pub model: Option<String>,
     /// Sent as a bearer token.
-    pub api_key: Option<String>,
+    pub api_key: Option<ApiKey>,
+    /// How prompts are sent.
+    pub prompts: Prompts,
     /// Size of the prompts, 1 for those of the tests; above 0, at most 10.
     pub scale: f64,
     /// Times that everything is measured, 1 to 1000.
@@ -41,8 +43,8 @@ pub fn validate(options: &Options, mut progress: impl FnMut(&str)) -> Result<Rep
     if !(1..=1000).contains(&options.repeats) {
         return Err(Error::Option { name: "repeats", rule: "pass 1 to 1000" });
     }
-    let client =
-        Client::connect(&options.url, options.model.as_deref(), options.api_key.as_deref())?;
+    let (model, api_key) = (options.model.as_deref(), options.api_key.as_ref());
+    let mut client = Client::connect(&options.url, model, api_key, options.prompts)?;
     let mut tokens = Tokens::new(options.seed);
     for test in Test::ALL {
         progress(&format!("warming up: {}", test.name()));
@@ -56,7 +58,7 @@ pub fn validate(options: &Options, mut progress: impl FnMut(&str)) -> Result<Rep
     for repeat in 0..options.repeats {
         for (test, done) in Test::ALL.into_iter().zip(&mut repeats) {
             progress(&format!("repeat {} of {}: {}", repeat + 1, options.repeats, test.name()));
-            done.push(measure(&client, test, options.scale, repeat, &mut tokens)?);
+            done.push(measure(&mut client, test, options.scale, repeat, &mut tokens)?);
         }
     }
     let tests = Test::ALL.into_iter().zip(&repeats);
@@ -67,7 +69,7 @@ pub fn validate(options: &Options, mut progress: impl FnMut(&str)) -> Result<Rep
 /// One repeat of a test. The arms go turn by turn, so that both see the same weather, and
 /// swap places each time, so that neither always comes second.
 fn measure(
-    client: &Client,
+    client: &mut Client,
     test: Test,
     scale: f64,
     repeat: usize,

@@ -1,9 +1,9 @@
 //! What the timings say, and whether it is enough.
 
-use crate::Options;
 use crate::client::Timing;
 use crate::measure::Repeat;
 use crate::suite::Test;
+use crate::{Options, Prompts};
 use serde::Serialize;
 use std::fmt;
 
@@ -47,6 +47,8 @@ pub struct TurnReport {
     pub total_on_ms: Summary,
     /// First-token times of the same prompt, arm `off` over arm `on`, repeat by repeat.
     pub ratio: Summary,
+    /// Tokens of the prompt, arm `on`, as the server counts them, if it says so.
+    pub prompt_tokens: Option<Summary>,
     /// Prompt tokens found cached in the arm `off`, if the server says so.
     pub cached_off_tokens: Option<Summary>,
     /// Prompt tokens found cached in the arm `on`, if the server says so.
@@ -58,6 +60,7 @@ impl TurnReport {
         let off = || repeats.iter().filter_map(|repeat| repeat.off.get(turn));
         let on = || repeats.iter().filter_map(|repeat| repeat.on.get(turn));
         let cached = |timing: &Timing| timing.cached_tokens.map(|tokens| tokens as f64);
+        let counted = |timing: &Timing| timing.prompt_tokens.map(|tokens| tokens as f64);
         let pairs = off().zip(on());
         Some(TurnReport {
             first_token_off_ms: Summary::of(off().map(|timing| timing.first_token_ms))?,
@@ -65,6 +68,7 @@ impl TurnReport {
             total_off_ms: Summary::of(off().map(|timing| timing.total_ms))?,
             total_on_ms: Summary::of(on().map(|timing| timing.total_ms))?,
             ratio: Summary::of(pairs.map(|(off, on)| off.first_token_ms / on.first_token_ms))?,
+            prompt_tokens: Summary::of(on().filter_map(counted)),
             cached_off_tokens: Summary::of(off().filter_map(cached)),
             cached_on_tokens: Summary::of(on().filter_map(cached)),
         })
@@ -76,8 +80,8 @@ impl TurnReport {
 pub struct TestReport {
     /// Its name.
     pub name: &'static str,
-    /// Tokens of each turn's prompt.
-    pub prompt_tokens: Vec<usize>,
+    /// Tokens of each turn's prompt as it was sent; words of text or a chat.
+    pub sent: Vec<usize>,
     /// Turn by turn.
     pub turns: Vec<TurnReport>,
     /// The note's ratio: first-token time of the first message over the mean of the
@@ -98,7 +102,7 @@ impl TestReport {
         let prompts = crate::suite::prompts(test, scale, &mut crate::suite::Tokens::new(0));
         Some(TestReport {
             name: test.name(),
-            prompt_tokens: prompts.iter().map(Vec::len).collect(),
+            sent: prompts.iter().map(Vec::len).collect(),
             turns: (0..prompts.len())
                 .map(|turn| TurnReport::new(repeats, turn))
                 .collect::<Option<_>>()?,
@@ -136,6 +140,8 @@ pub struct Report {
     pub url: String,
     /// The model.
     pub model: String,
+    /// How prompts were sent: tokens, text or chat.
+    pub prompts: &'static str,
     /// Size of the prompts.
     pub scale: f64,
     /// Times that everything was measured.
@@ -153,13 +159,14 @@ pub struct Report {
 impl Report {
     pub(crate) fn new(options: &Options, model: &str, tests: Vec<TestReport>) -> Self {
         Report {
+            prompts: options.prompts.name(),
             url: options.url.clone(),
             model: model.to_owned(),
             scale: options.scale,
             repeats: options.repeats,
             seed: options.seed,
             targets: targets(&tests),
-            warnings: warnings(&tests),
+            warnings: warnings(options.prompts, &tests),
             tests,
         }
     }
@@ -188,9 +195,16 @@ fn targets(tests: &[TestReport]) -> Vec<Target> {
     targets
 }
 
-fn warnings(tests: &[TestReport]) -> Vec<String> {
+fn warnings(prompts: Prompts, tests: &[TestReport]) -> Vec<String> {
     let mut warnings = Vec::new();
     let turns = || tests.iter().flat_map(|test| &test.turns);
+    if turns().all(|turn| turn.prompt_tokens.is_none()) {
+        let counts = match prompts {
+            Prompts::Tokens => "tokens are those sent",
+            Prompts::Text | Prompts::Chat => "the words sent stand under \"tokens\"",
+        };
+        warnings.push(format!("the server does not count the tokens of a prompt; {counts}"));
+    }
     if turns().all(|turn| turn.cached_on_tokens.is_none()) {
         warnings.push(
             "the server does not say how many tokens it found cached; vLLM does with \
@@ -213,20 +227,29 @@ fn warnings(tests: &[TestReport]) -> Vec<String> {
             ));
         }
     }
-    if turns().any(|turn| cached(turn.cached_off_tokens) > 0.0) {
-        warnings.push(
-            "the server found tokens cached in the arm \"off\", so the ratios are too small; \
-             take another seed"
-                .to_owned(),
-        );
+    let cached_off = turns().map(|turn| cached(turn.cached_off_tokens)).fold(0.0, f64::max);
+    if cached_off > 0.0 {
+        let what_to_do = match prompts {
+            Prompts::Tokens | Prompts::Text => "so the ratios are too small; take another seed",
+            Prompts::Chat => {
+                "which should be the chat template before the message; if that is shorter, \
+                 take another seed"
+            }
+        };
+        warnings.push(format!(
+            "the server found up to {cached_off} tokens cached in the arm \"off\", {what_to_do}"
+        ));
     }
     warnings
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Report { url, model, scale, repeats, seed, .. } = self;
-        writeln!(f, "{model} at {url}: scale {scale}, {repeats} repeats, seed {seed}")?;
+        let Report { url, model, prompts, scale, repeats, seed, .. } = self;
+        writeln!(
+            f,
+            "{model} at {url}: prompts {prompts}, scale {scale}, {repeats} repeats, seed {seed}"
+        )?;
         writeln!(
             f,
             "Medians (smallest - largest); off: nothing can hit, on: as a client sends it"
@@ -237,7 +260,8 @@ impl fmt::Display for Report {
                 f,
                 "  turn  tokens   off, ms to first token    on, ms to first token   off / on  cached on"
             )?;
-            for (number, (tokens, turn)) in test.prompt_tokens.iter().zip(&test.turns).enumerate() {
+            for (number, (&sent, turn)) in test.sent.iter().zip(&test.turns).enumerate() {
+                let tokens = turn.prompt_tokens.map_or(sent as f64, |counted| counted.median);
                 writeln!(
                     f,
                     "  {:>4}  {tokens:>6}  {:>24}  {:>23}  {:>9}  {:>9}",
@@ -278,7 +302,8 @@ mod tests {
     use super::*;
 
     fn timing(first_token_ms: f64, cached: u64) -> Timing {
-        Timing { first_token_ms, total_ms: 2.0 * first_token_ms, cached_tokens: Some(cached) }
+        let (prompt_tokens, cached_tokens) = (Some(100), Some(cached));
+        Timing { first_token_ms, total_ms: 2.0 * first_token_ms, prompt_tokens, cached_tokens }
     }
 
     /// A repeat of the long prefix: 100 ms off, 100 then `hit` on.
@@ -324,15 +349,22 @@ mod tests {
     #[test]
     fn odd_measurements_are_noticed() {
         let report = |repeat| TestReport::new(Test::LongPrefix, 1.0, &[repeat]).unwrap();
-        assert!(warnings(&[report(repeat(20.0))]).is_empty());
+        let warnings = |report| warnings(Prompts::Tokens, &[report]);
+        assert!(warnings(report(repeat(20.0))).is_empty());
         let mut none_cached = repeat(20.0);
         none_cached.on.iter_mut().for_each(|timing| timing.cached_tokens = Some(0));
-        assert!(warnings(&[report(none_cached)])[0].contains("nothing cached"));
+        assert!(warnings(report(none_cached))[0].contains("nothing cached"));
         let mut off_hits = repeat(20.0);
         off_hits.off.iter_mut().for_each(|timing| timing.cached_tokens = Some(16));
-        assert!(warnings(&[report(off_hits)])[0].contains("another seed"));
+        assert!(warnings(report(off_hits.clone()))[0].contains("so the ratios are too small"));
+        let in_a_chat = super::warnings(Prompts::Chat, &[report(off_hits)]);
+        assert!(in_a_chat[0].contains("up to 16 tokens"), "{in_a_chat:?}");
+        assert!(in_a_chat[0].contains("chat template"), "{in_a_chat:?}");
+        let mut uncounted = repeat(20.0);
+        uncounted.on.iter_mut().for_each(|timing| timing.prompt_tokens = None);
+        assert!(warnings(report(uncounted))[0].contains("does not count"));
         let mut silent = repeat(20.0);
         silent.on.iter_mut().chain(&mut silent.off).for_each(|timing| timing.cached_tokens = None);
-        assert!(warnings(&[report(silent)])[0].contains("--enable-prompt-tokens-details"));
+        assert!(warnings(report(silent))[0].contains("--enable-prompt-tokens-details"));
     }
 }

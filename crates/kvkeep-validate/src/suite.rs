@@ -1,11 +1,13 @@
 //! The four tests, as prompts.
 
+use crate::prompts::{FIRST_TOKEN, WORDS};
+
 /// Tokens at the start of a prompt that tell conversations apart. Random ones: a server
 /// that matches single tokens, not blocks, finds nothing behind them either.
 const SALT_TOKENS: usize = 16;
 
-/// Token ids that every vocabulary has: bytes, or their like. The first 32 may be special.
-const TOKENS: std::ops::Range<u64> = 32..127;
+/// Token ids that every vocabulary has: bytes, or their like. There is a word for each.
+const TOKENS: std::ops::Range<u64> = FIRST_TOKEN as u64..FIRST_TOKEN as u64 + WORDS.len() as u64;
 
 /// A test: in each repeat its turns are sent one after another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -85,6 +85,24 @@ def test_random_work_on_a_small_pool_is_what_an_engine_alone_gives():
         assert error < 0.1
 
 
+def test_admission_counts_what_the_admitted_have_still_to_compute():
+    """Three prompts of 5 blocks and a pool of 12: two run, the third waits and is not preempted."""
+    engine = make(num_blocks=12, max_chunk=16)
+    requests = [engine.submit(Request(prompt(75, i), 2)) for i in range(3)]
+    engine.step()
+    assert engine.running == requests[:2]
+    engine.run()
+    assert engine.preemptions == 0
+
+
+def test_requests_that_cannot_run_are_refused():
+    engine = make(num_blocks=4)
+    for tokens, new in ((prompt(60), 5), ([], 1), (prompt(5), 0), (prompt(600), 1)):
+        with pytest.raises(ValueError):
+            engine.submit(Request(tokens, new))
+    serve(engine, prompt(60), new=4)
+
+
 def test_padding_changes_nothing():
     tokens = prompt(75)
     assert torch.equal(serve(make(), tokens).logits, serve(make(sizes=False), tokens).logits)

@@ -59,7 +59,8 @@ Traces:
 JSON:
   prompt_tokens are those of all requests, rejected_prompt_tokens those of the
   rejected ones: prompt_tokens = cached_tokens + missed_tokens of all reasons +
-  rejected_prompt_tokens. hit_rate = cached_tokens / prompt_tokens. miss_reasons counts requests, missed_tokens their prompt tokens after the hit.
+  rejected_prompt_tokens. hit_rate = cached_tokens / prompt_tokens. miss_reasons
+  counts requests, missed_tokens their prompt tokens after the hit.
   Times are in seconds; requests_per_second is requests / replay_seconds, the
   time spent in the block manager.
 

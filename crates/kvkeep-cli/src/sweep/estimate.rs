@@ -56,19 +56,19 @@ pub(super) fn parse_blocks(text: &str) -> Result<u32, String> {
 
 /// Streams the trace, with at most `max_blocks` blocks in the sample.
 pub(super) fn run(
-    mut trace: Named,
+    Named { name, mut source }: Named,
     rule: Rule,
     max_blocks: u32,
     sizes_named: &[Size],
     memory: &Memory,
 ) -> Result<Report, Error> {
-    let mut shards = Shards::new(rule, trace.block_size(), max_blocks);
+    let mut shards = Shards::new(rule, source.block_size(), max_blocks);
     let (mut request, mut requests) = (Request::default(), 0_u64);
     let mut progress = Progress::start("read");
-    while trace.read_next(&mut request)? {
+    while source.read_next(&mut request)? {
         shards.observe(&request);
         requests += 1;
-        progress.update(requests, trace.fraction_read());
+        progress.update(requests, source.fraction_read());
     }
     let working_set = shards.distinct_blocks();
     let row = |blocks| {
@@ -80,8 +80,8 @@ pub(super) fn run(
         .map_err(|error| Error::Input(format!("--sizes {error}")))?;
     let infinite = shards.estimate(u64::MAX);
     Ok(Report {
-        block_size: trace.block_size(),
-        trace: trace.name().to_owned(),
+        block_size: source.block_size(),
+        trace: name,
         requests,
         rule,
         bytes_per_block: memory.bytes_per_block,

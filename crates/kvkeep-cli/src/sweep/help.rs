@@ -42,9 +42,10 @@ pub(crate) fn long() -> String {
         if column + name.len() > 70 {
             names.push_str("\n  ");
             column = 0;
+        } else if column > 0 {
+            names.push(' ');
         }
         names.push_str(name);
-        names.push(' ');
         column += name.len() + 1;
     }
     format!(
@@ -60,8 +61,8 @@ Hit rate:
   --rule blocks: cached blocks / blocks; a partial last block and the block of
   the last token count and hit like any other.
   Requests run one after another through the block manager, from an empty cache;
-  outputs are ignored. A request that does not fit the cache with one block for
-  its last token is rejected and counts as missed.
+  outputs are ignored. A request that needs more blocks than the cache has is
+  rejected and counts as missed.
 
 Sizes:
   In blocks of the trace. The working set is what the infinite cache ends with:

@@ -123,7 +123,7 @@ fn answer(args: &Args) -> Result<String, Error> {
         say_that_stdin_is_not_read();
     }
     let trace = Named::open(&args.trace, &args.reading.options())?;
-    let memory = memory::of(&args.budget, trace.block_size())?;
+    let memory = memory::of(&args.budget, trace.source.block_size())?;
     let rule = args.rule.unwrap_or_default();
     if let Some(max_blocks) = args.estimate_blocks {
         let report = estimate::run(trace, rule, max_blocks, &args.sizes, &memory)?;
@@ -134,6 +134,10 @@ fn answer(args: &Args) -> Result<String, Error> {
         });
     }
     for path in [&args.html, &args.svg].into_iter().flatten() {
+        if path.as_os_str() == "-" {
+            let what = "-: the answer goes to stdout; name a file for --html and --svg";
+            return Err(Error::Input(what.to_owned()));
+        }
         if output::is_one_of(path, &args.trace) {
             let name = path.display();
             let what = format!("{name}: is the trace that is read; write to another file");
@@ -176,14 +180,14 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
 }
 
 /// Reads the whole trace.
-fn read(trace: Named) -> Result<Trace, Error> {
-    let mut shown = Shown { trace, requests: 0, progress: Progress::start("read") };
+fn read(source: Box<dyn Source<Error = TraceError>>) -> Result<Trace, Error> {
+    let mut shown = Shown { source, requests: 0, progress: Progress::start("read") };
     Ok(Trace::read(&mut shown)?)
 }
 
 /// A trace that shows how far it is read.
 struct Shown {
-    trace: Named,
+    source: Box<dyn Source<Error = TraceError>>,
     requests: u64,
     progress: Progress,
 }
@@ -192,19 +196,19 @@ impl Source for Shown {
     type Error = TraceError;
 
     fn block_size(&self) -> u32 {
-        self.trace.block_size()
+        self.source.block_size()
     }
 
     fn read_next(&mut self, request: &mut Request) -> Result<bool, TraceError> {
         self.requests += 1;
-        self.progress.update(self.requests, self.trace.fraction_read());
-        self.trace.read_next(request)
+        self.progress.update(self.requests, self.source.fraction_read());
+        self.source.read_next(request)
     }
 }
 
 fn sweep(args: &Args, trace: Named, rule: Rule, memory: &Memory) -> Result<Report, Error> {
-    let name = trace.name().to_owned();
-    let trace = read(trace)?;
+    let Named { name, source } = trace;
+    let trace = read(source)?;
     let accesses = Accesses::new(&trace, rule);
     let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let sweep = Sweep::new(&accesses, args.threads.unwrap_or_else(cores));
@@ -227,7 +231,7 @@ fn sweep(args: &Args, trace: Named, rule: Rule, memory: &Memory) -> Result<Repor
 
 /// What was typed, to type again.
 fn command() -> String {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let args = shlex::try_join(args.iter().map(String::as_str)).unwrap_or_default();
+    let args = output::command_line();
+    let args = shlex::try_join(args.iter().skip(1).map(String::as_str)).unwrap_or_default();
     format!("kvkeep {args}")
 }

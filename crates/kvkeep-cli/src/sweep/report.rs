@@ -127,8 +127,8 @@ impl Report {
         let rejected = self.rows.iter().find(|cell| cell.rejected > 0);
         if let Some(cell) = rejected {
             notes.push(format!(
-                "A request that does not fit the cache with one block for its last token is \
-                 rejected and counts as missed ({} of {} at {} blocks).",
+                "A request that needs more blocks than the cache has is rejected and counts as \
+                 missed ({} of {} at {} blocks).",
                 grouped(cell.rejected),
                 grouped(self.requests as u64),
                 grouped(cell.blocks.into())

@@ -34,7 +34,7 @@ pub(super) struct OutputArgs {
 
 /// Converts.
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let mut source = args.reading.open(&args.trace)?;
+    let mut source = args.reading.open(&args.trace)?.source;
     args.output.refuse_inputs(&args.trace)?;
     args.output.write(&mut source, args.block_size)?;
     Ok(ExitCode::SUCCESS)

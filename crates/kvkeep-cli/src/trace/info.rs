@@ -9,7 +9,7 @@ use crate::{
     table::{COUNT, LABEL, grouped, percent, ratio, row, time_span},
     trace_options::TraceOptions,
 };
-use kvkeep_sim::trace::{self, Info, Lengths};
+use kvkeep_sim::trace::{self, Info, Lengths, Opened};
 use serde::Serialize;
 use std::{fmt, path::PathBuf, process::ExitCode};
 
@@ -31,13 +31,13 @@ pub(super) struct Args {
 
 /// Reads and prints.
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let mut source = args.reading.open(&args.trace)?;
+    let Opened { format, mut source } = args.reading.open(&args.trace)?;
     let mut progress = Progress::start("read");
     let info = Info::read(&mut source, args.requests, |requests, fraction| {
         progress.update(requests, fraction);
     })?;
     drop(progress);
-    let figures = Figures::new(source.format(), &info);
+    let figures = Figures::new(format, &info);
     let answer = match args.format {
         Format::Table => figures.to_string().into_bytes(),
         Format::Json => {

@@ -25,7 +25,7 @@ pub(super) struct Args {
 
 /// Samples.
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let source = args.reading.open(&args.trace)?;
+    let source = args.reading.open(&args.trace)?.source;
     args.output.refuse_inputs(&args.trace)?;
     let mut sample = Sample::new(source, args.fraction, args.seed);
     if args.output.write(&mut sample, None)? == 0 {

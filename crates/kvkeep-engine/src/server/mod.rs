@@ -16,6 +16,7 @@ use axum::http::StatusCode;
 use axum::response::sse::Sse;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::serve::ListenerExt;
 use axum::{Json, Router};
 use serde_json::json;
 use std::fmt;
@@ -109,7 +110,9 @@ pub fn serve(
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
+        // A token is a small packet, and waits for no other.
+        let listener = tokio::net::TcpListener::from_std(listener)?
+            .tap_io(|stream| drop(stream.set_nodelay(true)));
         let until = async {
             tokio::select! {
                 () = shutdown => {}

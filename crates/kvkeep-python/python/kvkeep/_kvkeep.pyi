@@ -280,6 +280,7 @@ def simulate(
     trace_block_size: int | None = None,
     users: int | None = None,
     trace_seed: int | None = None,
+    tokenizer: str | PathLike[str] | None = None,
 ) -> dict[str, Any]: ...
 def sweep(
     trace: str | PathLike[str] | Sequence[str | PathLike[str]] | None = None,
@@ -294,6 +295,7 @@ def sweep(
     trace_block_size: int | None = None,
     users: int | None = None,
     trace_seed: int | None = None,
+    tokenizer: str | PathLike[str] | None = None,
 ) -> dict[str, Any]: ...
 
 # What `kvkeep.vllm` is made of. Objects of vLLM are Any here: this package does not need it.

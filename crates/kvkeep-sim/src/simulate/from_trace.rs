@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn tokens_that_do_not_fit_u32_are_refused_not_shared() {
         let message = "t.jsonl: the distinct blocks and the outputs up to request 2 exceed 2^32 \
-                       tokens; stop earlier with --requests, or split the trace";
+                       tokens; stop after fewer requests, or split the trace";
         // All but the tokens of two ids go to the first output.
         let full = line(1, u32::MAX - 2 * 512, &[1]);
         assert!(read(&format!("{full}\n{}", line(513, 0, &[1, 2]))).is_ok());

@@ -58,8 +58,8 @@ impl Simulation {
         let start = Instant::now();
         let mut workload: Box<dyn Workload> = match &self.trace {
             Some(trace) => {
-                let source = trace::open(&[trace], &self.reading).map_err(WorkloadError::from)?;
-                Box::new(FromTrace::new(source, trace))
+                let opened = trace::open(&[trace], &self.reading).map_err(WorkloadError::from)?;
+                Box::new(FromTrace::new(opened.source, trace))
             }
             None => {
                 let requests = self.requests.unwrap_or(DEFAULT_REQUESTS);

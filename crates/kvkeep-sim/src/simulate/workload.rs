@@ -57,12 +57,12 @@ impl fmt::Display for WorkloadError {
             Self::TraceTooLong { name, request } => write!(
                 f,
                 "{name}: the distinct blocks and the outputs up to request {request} exceed 2^32 \
-                 tokens; stop earlier with --requests, or split the trace"
+                 tokens; stop after fewer requests, or split the trace"
             ),
             Self::BuiltInTooLong { requests } => write!(
                 f,
                 "the built-in workload ran out of token ids after {requests} requests; \
-                 lower --requests"
+                 ask for fewer"
             ),
         }
     }

@@ -93,8 +93,13 @@ impl<'a> Sweep<'a> {
     /// What a cache of `blocks` blocks hits with `policy`. A replay, unless a curve knows.
     ///
     /// # Errors
-    /// There can be no cache of so many blocks.
+    /// There can be no cache of so many blocks, or the accesses were stopped.
     pub fn hits(&self, policy: Policy, blocks: u32) -> Result<Hits, ReplayError> {
+        let hits = self.hits_unless_stopped(policy, blocks);
+        if self.accesses.is_stopped() { Err(ReplayError::Stopped) } else { hits }
+    }
+
+    fn hits_unless_stopped(&self, policy: Policy, blocks: u32) -> Result<Hits, ReplayError> {
         if let Some(curve) = self.curve(policy).filter(|curve| blocks >= curve.exact_from()) {
             return Ok(curve.hits(blocks));
         }
@@ -114,7 +119,7 @@ impl<'a> Sweep<'a> {
     /// infinite cache in one row.
     ///
     /// # Errors
-    /// There can be no cache of one of the sizes.
+    /// There can be no cache of one of the sizes, or the accesses were stopped.
     pub fn rows(
         &self,
         policies: &[Policy],

@@ -28,7 +28,7 @@ impl Sweep<'_> {
     /// ever hits.
     ///
     /// # Errors
-    /// [`ReplayError::Manager`] alone: all sizes on the way are possible.
+    /// The accesses were stopped. All sizes on the way are possible.
     pub fn needed(
         &self,
         policies: &[Policy],

@@ -113,7 +113,7 @@ impl Report {
     /// Runs `policies`, and the bounds, at the sizes that are named or at the usual ones.
     ///
     /// # Errors
-    /// No cache can have one of the sizes.
+    /// No cache can have one of the sizes, or the accesses were stopped.
     pub fn new(
         trace: String,
         sweep: &Sweep<'_>,

@@ -1,16 +1,18 @@
 //! Which trace a sweep reads: the one that is named, or a made-up one.
 
 use crate::trace::{
-    self, DEFAULT_USERS, Format, Generate, GenerateOptions, OpenOptions, Request, Source,
+    self, DEFAULT_USERS, Format, Generate, GenerateOptions, OpenOptions, Opened, Request, Source,
     TraceError,
 };
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-/// A trace to read, with its name for the report.
+/// A trace to read, with its name.
 pub struct Named {
-    name: String,
-    source: Box<dyn Source<Error = TraceError>>,
+    /// What a report calls it.
+    pub name: String,
+    /// Its requests.
+    pub source: Box<dyn Source<Error = TraceError>>,
 }
 
 impl Named {
@@ -26,28 +28,21 @@ impl Named {
             [one] => one.display().to_string(),
             [first, rest @ ..] => format!("{} and {} more", first.display(), rest.len()),
         };
-        let source = trace::open(paths, options)?;
-        if !source.format().has_prefixes() {
+        let Opened { format, source } = trace::open(paths, options)?;
+        if !format.has_prefixes() {
             let why = format!(
-                "{} traces do not say which prompts share a prefix, so nothing hits; choose \
-                 another trace",
-                source.format()
+                "{format} traces do not say which prompts share a prefix, so nothing hits; choose \
+                 another trace"
             );
             return Err(TraceError::Unsuitable { name, why });
         }
         // The same sessions of more users are another trace.
         let users = options.users.map_or(DEFAULT_USERS, NonZeroU32::get);
-        let name = match source.format() {
+        let name = match format {
             Format::Agentic => format!("{name}, {users} users"),
             _ => name,
         };
-        Ok(Named { name, source: Box::new(source) })
-    }
-
-    /// What a report calls it.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
+        Ok(Named { name, source })
     }
 }
 
@@ -57,22 +52,6 @@ fn made_up() -> Result<Named, TraceError> {
     let source = Generate::new(options)
         .map_err(|error| TraceError::Unsuitable { name: name.clone(), why: error.to_string() })?;
     Ok(Named { name, source: Box::new(MadeUp(source)) })
-}
-
-impl Source for Named {
-    type Error = TraceError;
-
-    fn block_size(&self) -> u32 {
-        self.source.block_size()
-    }
-
-    fn read_next(&mut self, request: &mut Request) -> Result<bool, TraceError> {
-        self.source.read_next(request)
-    }
-
-    fn fraction_read(&self) -> Option<f64> {
-        self.source.fraction_read()
-    }
 }
 
 /// A made-up trace, which has no errors.

@@ -69,7 +69,7 @@ impl Agentic {
             return Err(TraceError::Unsuitable { name: "agentic".into(), why });
         }
         if agentic.instances > MAX_INSTANCES {
-            let why = format!("more than {MAX_INSTANCES} sessions to play; lower --users");
+            let why = format!("more than {MAX_INSTANCES} sessions to play; take fewer users");
             return Err(unsuitable(&agentic.sessions[0], why));
         }
         let mut random = SplitMix64::new(seed);

@@ -58,8 +58,7 @@ impl fmt::Display for TraceError {
             Self::UnknownFormat { name } => write!(
                 f,
                 "{name}: the format cannot be told from its beginning, which is no JSON object \
-                 with the fields of a request; `kvkeep trace --help` shows the formats, and \
-                 --trace-format names one ({})",
+                 with the fields of a request; if it is one of {}, name the trace format",
                 Format::ALL.map(Format::name).join(", ")
             ),
             Self::Unsuitable { name, why } => write!(f, "{name}: {why}"),
@@ -140,14 +139,14 @@ impl fmt::Display for LineProblem {
     }
 }
 
-/// The message of `error` with its column. Its own text ends in "at line 1", the line within
+/// The message of `error` with its column, but where the text ends. Its own text ends in "at line 1", the line within
 /// the one line that was parsed, which would contradict the line number in front.
 fn in_column(error: &serde_json::Error) -> String {
     let (line, column) = (error.line(), error.column());
     let text = error.to_string();
-    let hint = if error.is_eof() { "; is the trace cut off?" } else { "" };
-    match text.strip_suffix(&format!(" at line {line} column {column}")) {
-        Some(message) => format!("{message} (column {column}){hint}"),
-        None => text + hint,
+    let message = text.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&text);
+    match error.is_eof() {
+        true => format!("{message}; is the trace cut off?"),
+        false => format!("{message} (column {column})"),
     }
 }

@@ -210,7 +210,7 @@ mod tests {
                  input_length, output_length and hash_ids",
             ),
             (format!("{good}}}"), "trailing characters"),
-            ("{\"timestamp\": 1,".into(), "EOF while parsing a value"),
+            ("{\"timestamp\": 1,".into(), "EOF while parsing a value; is the trace cut off?"),
         ];
         for (bad, message) in cases {
             let found = read(format!("{good}\n\n{bad}\n{good}")).unwrap_err();

@@ -1,8 +1,8 @@
 //! Opens a trace of any format, told by its beginning.
 
 use super::{
-    Agentic, Azure, Bailian, Chat, DEFAULT_USERS, Dynamo, Input, LmCache, Mooncake, Request,
-    Source, Tokens, TraceError, azure, tokenizer,
+    Agentic, Azure, Bailian, Chat, DEFAULT_USERS, Dynamo, Input, LmCache, Mooncake, Source, Tokens,
+    TraceError, azure, tokenizer,
 };
 use std::{
     fmt, fs, io,
@@ -145,32 +145,10 @@ pub struct OpenOptions {
 
 /// A trace and its format.
 pub struct Opened {
-    format: Format,
-    source: Box<dyn Source<Error = TraceError>>,
-}
-
-impl Opened {
     /// The format it has.
-    #[must_use]
-    pub fn format(&self) -> Format {
-        self.format
-    }
-}
-
-impl Source for Opened {
-    type Error = TraceError;
-
-    fn block_size(&self) -> u32 {
-        self.source.block_size()
-    }
-
-    fn read_next(&mut self, request: &mut Request) -> Result<bool, TraceError> {
-        self.source.read_next(request)
-    }
-
-    fn fraction_read(&self) -> Option<f64> {
-        self.source.fraction_read()
-    }
+    pub format: Format,
+    /// Its requests.
+    pub source: Box<dyn Source<Error = TraceError>>,
 }
 
 /// Opens a trace: one file, `-` for stdin, or for coding-agent sessions a folder or files.
@@ -212,7 +190,7 @@ pub fn open<P: AsRef<Path>>(paths: &[P], options: &OpenOptions) -> Result<Opened
         (Format::Azure, Some(input)) => Box::new(Azure::new(input, options.block_size)?),
         (Format::Chat, Some(input)) => {
             let Some(path) = &options.tokenizer else {
-                let why = "chat transcripts need a tokenizer.json; name it with --tokenizer";
+                let why = "chat transcripts need a tokenizer; name a tokenizer.json";
                 return Err(unsuitable(paths[0], why));
             };
             Box::new(Chat::new(input, tokenizer::load(path)?, options.block_size))
@@ -240,14 +218,18 @@ fn refuse_what_is_not_for(
 ) -> Result<(), TraceError> {
     let is_agentic = format == Format::Agentic;
     let has_block_size = matches!(format, Format::Bailian | Format::Dynamo | Format::Agentic);
-    for (flag, is_wrong) in [
-        ("--trace-block-size", options.block_size.is_some() && has_block_size),
-        ("--users", options.users.is_some() && !is_agentic),
-        ("--trace-seed", options.seed.is_some() && !is_agentic),
-        ("--tokenizer", options.tokenizer.is_some() && format != Format::Chat),
+    // By the words of its flag and its argument, `--trace-block-size` and `trace_block_size`.
+    for (setting, is_wrong) in [
+        ("trace block size", options.block_size.is_some() && has_block_size),
+        ("users", options.users.is_some() && !is_agentic),
+        ("trace seed", options.seed.is_some() && !is_agentic),
+        ("tokenizer", options.tokenizer.is_some() && format != Format::Chat),
     ] {
         if is_wrong {
-            return Err(unsuitable(path, &format!("{flag} is not for {format} traces; drop it")));
+            return Err(unsuitable(
+                path,
+                &format!("{setting}: not for {format} traces; leave it out"),
+            ));
         }
     }
     Ok(())
@@ -329,19 +311,22 @@ mod tests {
             Err(error) => error.to_string(),
         };
         let one = NonZeroU32::new(1);
-        assert!(message(OpenOptions { users: one, ..Default::default() }).contains("--users"));
+        assert!(
+            message(OpenOptions { users: one, ..Default::default() })
+                .contains("users: not for tokens")
+        );
         let seed = OpenOptions { seed: Some(1), ..Default::default() };
-        assert!(message(seed).contains("--trace-seed"));
+        assert!(message(seed).contains("trace seed: not"));
         let format = Some(Format::Bailian);
         let block_size = OpenOptions { format, block_size: one, ..Default::default() };
-        assert!(message(block_size).contains("--trace-block-size is not for bailian"));
+        assert!(message(block_size).contains("trace block size: not for bailian"));
         let chat = OpenOptions { format: Some(Format::Chat), ..Default::default() };
-        assert!(message(chat).contains("--tokenizer"));
+        assert!(message(chat).contains("name a tokenizer.json"));
         let of_folder = open(&[folder.path()], &OpenOptions::default()).map(|_| ()).unwrap_err();
         assert!(of_folder.to_string().contains("no session"), "{of_folder}");
         let two = open(&[&file, &file], &OpenOptions::default()).map(|_| ()).unwrap_err();
         assert!(two.to_string().contains("one file each"), "{two}");
         let opened = open(&[&file], &OpenOptions { block_size: one, ..Default::default() });
-        assert_eq!(opened.unwrap().format(), Format::Tokens);
+        assert_eq!(opened.unwrap().format, Format::Tokens);
     }
 }

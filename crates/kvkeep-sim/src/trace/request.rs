@@ -45,3 +45,19 @@ pub trait Source {
         None
     }
 }
+
+impl<S: Source + ?Sized> Source for Box<S> {
+    type Error = S::Error;
+
+    fn block_size(&self) -> u32 {
+        (**self).block_size()
+    }
+
+    fn read_next(&mut self, request: &mut Request) -> Result<bool, Self::Error> {
+        (**self).read_next(request)
+    }
+
+    fn fraction_read(&self) -> Option<f64> {
+        (**self).fraction_read()
+    }
+}

@@ -24,6 +24,6 @@ pub(super) fn load(path: &Path) -> Result<Encode, TraceError> {
 pub(super) fn load(path: &Path) -> Result<Encode, TraceError> {
     Err(TraceError::Unsuitable {
         name: path.display().to_string(),
-        why: "this build cannot tokenize text; build kvkeep with --features tokenizers".into(),
+        why: "this build cannot tokenize text; build kvkeep with the feature `tokenizers`".into(),
     })
 }
