@@ -41,8 +41,8 @@ FILES = [
     "tests/v1/core/test_priority_preemption_bug.py",
     "tests/v1/streaming_input/test_scheduler_streaming.py",
     "tests/v1/kv_connector/unit",
-    "tests/v1/core/test_priority_scheduler_random.py",
 ]
+# Not test_priority_scheduler_random.py: 12 times 20,000 steps, over a quarter of an hour a level.
 # Of the connectors' tests, those with a scheduler, and that need nothing installed. The
 # transfers themselves are no concern of a block manager.
 CONNECTORS = [
