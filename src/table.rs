@@ -111,6 +111,20 @@ impl Table {
         self.entries[gap] = EMPTY;
     }
 
+    /// Puts `id` in the place of `old`, an id of the same hash, if that is there.
+    pub(crate) fn replace(&mut self, hash: u32, old: u32, id: u32) {
+        let mask = self.mask();
+        let prefix = u64::from(hash) << 32;
+        let mut at = hash as usize & mask;
+        while self.entries[at] != EMPTY {
+            if self.entries[at] == prefix | u64::from(old) {
+                self.entries[at] = prefix | u64::from(id);
+                return;
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
     /// Number of entries.
     pub(crate) fn len(&self) -> usize {
         self.len

@@ -16,6 +16,7 @@
 //! A hit is not verified: whoever computes the keys must use a hash that nobody can collide.
 //! A policy other than [`Lru`] orders the blocks with a key; those without still go first.
 
+mod chain;
 mod error;
 mod forest;
 mod index;

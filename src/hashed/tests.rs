@@ -3,7 +3,7 @@
 use super::*;
 use crate::evict::Kind;
 use proptest::prelude::*;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 fn key(n: u8) -> BlockKey {
     BlockKey::new(&[n; 32], &[0, 0, 0, n % 2]).unwrap()
@@ -190,6 +190,69 @@ proptest! {
         let policy = Kind::ALL[at].build(16);
         run(HashedPool::with_policy(BLOCKS as usize, policy).unwrap(), &ops)?;
     }
+}
+
+/// Blocks by key as a plain map keeps them: two keys that all want, first and further ones.
+#[test]
+fn many_duplicates_are_found_in_order() {
+    const HOLDERS: u32 = 3000;
+    let mut pool = HashedPool::new(HOLDERS as usize + 1).unwrap();
+    let mut model: HashMap<BlockKey, Vec<u32>> = HashMap::new();
+    let mut random = 7u32;
+    for step in 0..4 * HOLDERS {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let id = (random >> 8) % HOLDERS + 1;
+        if random >> 30 == 0 {
+            pool.remove_keys(BlockId(id), |_| ()).unwrap();
+            model.values_mut().for_each(|blocks| blocks.retain(|&block| block != id));
+        } else {
+            let key = key((random >> 28) as u8 % 3);
+            let (place, access) = Default::default();
+            pool.insert(BlockId(id), key, 16, place, &access).unwrap();
+            let blocks = model.entry(key).or_default();
+            if !blocks.contains(&id) {
+                blocks.push(id);
+            }
+        }
+        let expected = |number| model.get(&key(number)).cloned().unwrap_or_default();
+        for number in 0..3 {
+            let first = expected(number).first().map(|&id| BlockId(id));
+            assert_eq!(pool.find(&key(number)), first);
+        }
+        if step % 500 == 0 {
+            pool.validate().unwrap();
+            for number in 0..3 {
+                let all: Vec<_> = expected(number).into_iter().map(BlockId).collect();
+                assert_eq!(pool.find_all(&key(number)), all);
+            }
+        }
+    }
+    // The first goes each time, and the next one becomes it.
+    while let Some(first) = pool.find(&key(0)) {
+        assert_eq!(first.0, model[&key(0)][0]);
+        pool.remove_keys(first, |_| ()).unwrap();
+        model.values_mut().for_each(|blocks| blocks.retain(|&block| block != first.0));
+    }
+    pool.validate().unwrap();
+}
+
+/// A few hundred milliseconds if a duplicate costs what another key costs, even unoptimised;
+/// minutes if it costs a walk past the others.
+#[test]
+fn duplicates_cost_no_more_than_other_keys() {
+    const HOLDERS: u32 = 100_000;
+    let mut pool = HashedPool::new(HOLDERS as usize + 1).unwrap();
+    let start = std::time::Instant::now();
+    for id in 1..=HOLDERS {
+        let (place, access) = Default::default();
+        pool.insert(BlockId(id), key(1), 16, place, &access).unwrap();
+        assert_eq!(pool.find(&key(2)), None);
+    }
+    for id in (1..=HOLDERS).rev() {
+        pool.remove_keys(BlockId(id), |_| ()).unwrap();
+    }
+    assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+    pool.validate().unwrap();
 }
 
 #[test]

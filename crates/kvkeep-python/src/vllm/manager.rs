@@ -8,7 +8,7 @@
 use super::block::value_error;
 use super::pool::PoolCore;
 use kvkeep::BlockId;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyAssertionError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -35,6 +35,17 @@ pub(crate) struct ManagerCore {
     kv_cache_blocks: Py<PyAny>,
     /// vLLM's own `allocate_slots`.
     otherwise: Py<PyAny>,
+}
+
+/// An argument by its truth, as vLLM tests it: connectors give numbers and None, too.
+struct Truth(bool);
+
+impl<'py> FromPyObject<'_, 'py> for Truth {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        object.is_truthy().map(Truth)
+    }
 }
 
 /// A request's attributes that every call needs.
@@ -133,8 +144,8 @@ impl ManagerCore {
     /// Slots for the next tokens of a request, or None if there are not enough blocks.
     #[pyo3(signature = (request, num_new_tokens, num_new_computed_tokens=0,
         new_computed_blocks=None, num_lookahead_tokens=0, num_external_computed_tokens=0,
-        delay_cache_blocks=false, num_encoder_tokens=0, full_sequence_must_fit=false,
-        reserved_blocks=0, has_scheduled_reqs=true, **more))]
+        delay_cache_blocks=Truth(false), num_encoder_tokens=0, full_sequence_must_fit=Truth(false),
+        reserved_blocks=0, has_scheduled_reqs=Truth(true), **more))]
     fn allocate_slots<'py>(
         &self,
         request: &Bound<'py, PyAny>,
@@ -143,15 +154,23 @@ impl ManagerCore {
         new_computed_blocks: Option<Bound<'py, PyAny>>,
         num_lookahead_tokens: usize,
         num_external_computed_tokens: usize,
-        delay_cache_blocks: bool,
+        delay_cache_blocks: Truth,
         num_encoder_tokens: usize,
-        full_sequence_must_fit: bool,
+        full_sequence_must_fit: Truth,
         reserved_blocks: usize,
-        has_scheduled_reqs: bool,
+        has_scheduled_reqs: Truth,
         more: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = request.py();
-        if num_external_computed_tokens > 0 || delay_cache_blocks || num_new_tokens == 0 {
+        let (Truth(delay_cache_blocks), Truth(full_sequence_must_fit), Truth(has_scheduled_reqs)) =
+            (delay_cache_blocks, full_sequence_must_fit, has_scheduled_reqs);
+        // What an async load writes is not zeroed, and here nothing is.
+        let only_zeroing = |more: &Bound<'_, PyDict>| -> PyResult<bool> {
+            Ok(more.len() == usize::from(more.contains("skip_zeroing_group_ids")?))
+        };
+        let unknown = !more.map_or(Ok(true), only_zeroing)?;
+        if num_external_computed_tokens > 0 || delay_cache_blocks || num_new_tokens == 0 || unknown
+        {
             let args = PyDict::new(py);
             if let Some(more) = more {
                 args.update(more.as_mapping())?;
@@ -183,6 +202,15 @@ impl ManagerCore {
             }
             _ => None,
         };
+        // As vLLM asserts: whoever runs, or has blocks, hits nothing more.
+        if let Some(hit) = &hit {
+            if hit.len()? > 0 && cached.is_some() {
+                return Err(PyAssertionError::new_err("a running request has a new hit"));
+            }
+            if cached.is_none() && held > 0 {
+                return Err(PyAssertionError::new_err("a request with blocks adopts a hit"));
+            }
+        }
         // The step of a decoding request whose last block has room.
         let unconditional =
             !full_sequence_must_fit && reserved_blocks == 0 && self.watermark_blocks == 0;
@@ -235,13 +263,16 @@ impl ManagerCore {
         let py = request.py();
         let id = request.getattr(intern!(py, "request_id"))?;
         let (tables, counts) = (self.req_to_blocks.bind(py), self.num_cached_block.bind(py));
+        let table = self.table(&id)?;
+        let pool = self.pool.get();
+        // Before anything is gone: a foreign block leaves the request as it was.
+        let own = |object: &Bound<'_, PyAny>| pool.own(object);
+        let ids = table.as_ref().map(|table| super::pool::ids(table.as_any(), own)).transpose()?;
         if counts.contains(&id)? {
             counts.del_item(&id)?;
         }
-        let Some(table) = self.table(&id)? else { return Ok(()) };
+        let Some(ids) = ids else { return Ok(()) };
         tables.del_item(&id)?;
-        let pool = self.pool.get();
-        let ids = super::pool::ids(table.as_any(), |object| pool.own(object))?;
         let access = pool.shared.access(false);
         let mut shared = pool.shared.pool.lock();
         shared.release(ids.iter().rev().copied(), &access).map_err(value_error)

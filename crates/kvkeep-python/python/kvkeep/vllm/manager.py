@@ -39,7 +39,9 @@ class NoBlocks(KVCacheBlocks):
     def get_block_ids(
         self, allow_none: bool = False, *, group_ids: Any = None
     ) -> tuple[list[int], ...] | None:
-        return None if allow_none else tuple([] for _ in group_ids or self.blocks)
+        return None if allow_none else tuple(
+            [] for _ in (self.blocks if group_ids is None else group_ids)
+        )
 
 
 class KVCacheManager(stock.KVCacheManager):
@@ -48,10 +50,18 @@ class KVCacheManager(stock.KVCacheManager):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.empty_kv_cache_blocks = NoBlocks(self.empty_kv_cache_blocks.blocks)
-        why = self._why_not()
+        try:
+            why = self._why_not()
+            if why is None:
+                self._take_over()
+        except Exception:
+            logger.exception("kvkeep: level 1 (block pool); level 2 could not be set up.")
+            return
         if why is not None:
             logger.info("kvkeep: level 1 (block pool); not level 2, since %s.", why)
-            return
+
+    def _take_over(self) -> None:
+        """Puts kvkeep's calls before vLLM's. Nothing is assigned before all is made."""
         group = self.coordinator.single_type_managers[0]
         core = ManagerCore(
             pool=self.block_pool._core,
@@ -79,11 +89,15 @@ class KVCacheManager(stock.KVCacheManager):
         """Why this is no case for level 2, or None."""
         if type(self.block_pool) is not BlockPool:
             return "the block pool is not kvkeep's"
+        if not self.enable_caching:
+            return "caching is off"
         if type(self.coordinator) is not UnitaryKVCacheCoordinator:
-            return "the model has several cache groups, or caching is off"
+            return "the model has several cache groups"
         group = self.coordinator.single_type_managers[0]
         if type(group) is not FullAttentionManager:
             return f"its cache group is no full attention ({type(group).__name__})"
+        if not getattr(group.kv_cache_spec, "prefix_cacheable", True):
+            return "its cache group takes no part in prefix caching"
         if self.enable_kv_cache_events:
             return "KV events are on"
         if self.metrics_collector is not None:

@@ -19,15 +19,17 @@ logger = logging.getLogger("vllm.kvkeep")
 
 def register() -> None:
     """Entry point. Called in each process, maybe more than once."""
-    level = settings.level()
-    if level == 0:
+    try:
+        level = settings.level()
+        if level == 0:
+            return
+        settings.policy()
+    except ValueError as error:
+        logger.warning("kvkeep: off. vLLM stays as it is: %s.", error)
         return
-    # Before anything is touched: a name that does not exist should stop the start.
-    settings.policy()
     import vllm
 
-    found = re.match(r"(\d+)\.(\d+)\.", vllm.__version__)
-    if found is None or tuple(map(int, found.groups())) not in VERSIONS:
+    if not knows(vllm.__version__):
         known = ", ".join(f"{major}.{minor}" for major, minor in VERSIONS)
         logger.warning(
             "kvkeep: off. This is vLLM %s and kvkeep knows %s; vLLM stays as it is.",
@@ -37,8 +39,16 @@ def register() -> None:
         return
     try:
         install(level)
-    except (ImportError, AttributeError) as error:
-        logger.warning("kvkeep: off. vLLM stays as it is, since %s.", error)
+    except Exception:
+        # Whatever it is, vLLM can do without kvkeep.
+        logger.exception("kvkeep: off. It could not be installed, and vLLM stays as it is.")
+
+
+def knows(version: str) -> bool:
+    """Whether this is a release of a version in VERSIONS. What was built before a release
+    (0.33.0rc1, 0.33.1.dev5+g1234) may be anything on the way to it."""
+    found = re.match(r"(\d+)\.(\d+)\.\d+(?:\.?post\d+)?(?:\+.*)?$", version)
+    return found is not None and tuple(map(int, found.groups())) in VERSIONS
 
 
 def install(level: int) -> None:

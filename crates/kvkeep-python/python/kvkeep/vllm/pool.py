@@ -56,7 +56,8 @@ class BlockPool(stock.BlockPool):
                 self._emit_block_removed_events(lost)
             if self.metrics_collector is not None:
                 for block in blocks:
-                    self.metrics_collector.on_block_evicted(block)
+                    if self.enable_caching:
+                        self.metrics_collector.on_block_evicted(block)
                     self.metrics_collector.on_block_allocated(block)
         if self._reuse_watchers:
             self._notify_reuse(blocks)
