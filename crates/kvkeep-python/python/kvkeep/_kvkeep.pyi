@@ -398,11 +398,11 @@ class ManagerCore:
         new_computed_blocks: Any = None,
         num_lookahead_tokens: int = 0,
         num_external_computed_tokens: int = 0,
-        delay_cache_blocks: bool = False,
+        delay_cache_blocks: bool = ...,
         num_encoder_tokens: int = 0,
-        full_sequence_must_fit: bool = False,
+        full_sequence_must_fit: bool = ...,
         reserved_blocks: int = 0,
-        has_scheduled_reqs: bool = True,
+        has_scheduled_reqs: bool = ...,
         **more: Any,
     ) -> Any: ...
     def cache_blocks(self, request: Any, num_computed_tokens: int) -> None: ...
