@@ -64,9 +64,10 @@ class Batch:
             tile_count[tiles] = np.minimum(end - firsts, self.tile_tokens)
             row, tile = end, tile + len(firsts)
             seen[seq] = start + len(new)
-        rows = -(-seen // KEYS_ALIGNED) * KEYS_ALIGNED
-        key_starts[:] = np.cumsum(rows) - rows
-        self.keys, self.longest = int(rows.sum()), int(rows.max())
+        if self.gather:
+            rows = -(-seen // KEYS_ALIGNED) * KEYS_ALIGNED
+            key_starts[:] = np.cumsum(rows) - rows
+            self.keys, self.longest = int(rows.sum()), int(rows.max())
         self._device.copy_(self._host, non_blocking=True)
         self.tables = device_tables
 

@@ -5,6 +5,11 @@ use sha2::block_api::compress256;
 /// Bytes of a block of the compression function.
 pub(super) const BLOCK_BYTES: usize = 64;
 
+/// Most tokens of a block that is put together on the stack, and most of one for which less
+/// of the stack has to be cleared: vLLM's blocks have 16.
+pub(super) const SHORT_TOKENS: usize = 64;
+pub(super) const USUAL_TOKENS: usize = 16;
+
 /// 0x80 and the length in bits, which follow a message.
 const PADDING_BYTES: usize = 1 + 8;
 

@@ -1,7 +1,7 @@
 //! SHA-256 in vLLM's canonical-CBOR form, bit for bit.
 
 use super::BlockHasher;
-use super::sha256::{BLOCK_BYTES, blocks, digest_padded};
+use super::sha256::{BLOCK_BYTES, SHORT_TOKENS, USUAL_TOKENS, blocks, digest_padded};
 use crate::{ExtraKey, ExtraKeys};
 use sha2::{Digest as _, Sha256};
 
@@ -41,13 +41,9 @@ impl VllmSha256Cbor {
     pub fn with_none_hash(root: [u8; 32]) -> Self {
         VllmSha256Cbor { root }
     }
-}
 
-impl VllmSha256Cbor {
-    /// [`hash`](BlockHasher::hash) that calls `meanwhile` after each of SHA-256's blocks, of
-    /// which a short block of tokens without extra keys takes a few; another calls nothing.
-    /// Each waits for the one before it and leaves most of the processor idle: work that
-    /// needs no result of the hash, such as reading the next tokens, costs little there.
+    /// [`hash`](BlockHasher::hash) that calls `meanwhile` between SHA-256's blocks, as
+    /// [`VllmSha256::hash_meanwhile`](super::VllmSha256::hash_meanwhile) does.
     #[must_use]
     #[inline]
     pub fn hash_meanwhile(
@@ -119,11 +115,6 @@ fn hash_any(parent: &[u8; 32], tokens: &[u32], extra: ExtraKeys<'_>) -> [u8; 32]
     }
     hash.finish()
 }
-
-/// Most tokens of a block that is put together on the stack, and most of one for which less
-/// of the stack has to be cleared: vLLM's blocks have 16.
-const SHORT_TOKENS: usize = 64;
-const USUAL_TOKENS: usize = 16;
 
 /// Most bytes of the CBOR of a block of so many tokens without extra keys, and what is
 /// written beyond them.

@@ -1,7 +1,7 @@
 //! SHA-256 over Python's pickle of a block, as vLLM's default block hash has it.
 
 use super::BlockHasher;
-use super::sha256::{BLOCK_BYTES, blocks, digest_padded};
+use super::sha256::{BLOCK_BYTES, SHORT_TOKENS, USUAL_TOKENS, blocks, digest_padded};
 use crate::{ExtraKey, ExtraKeys};
 use sha2::{Digest as _, Sha256};
 
@@ -43,9 +43,7 @@ impl VllmSha256 {
     pub fn with_none_hash(root: [u8; 32]) -> Self {
         VllmSha256 { root }
     }
-}
 
-impl VllmSha256 {
     /// [`hash`](BlockHasher::hash) that calls `meanwhile` after each of SHA-256's blocks, of
     /// which a short block of tokens without extra keys takes a few; another calls nothing.
     /// Each waits for the one before it and leaves most of the processor idle: work that
@@ -104,11 +102,6 @@ const STOP: u8 = 0x2e;
 
 /// A frame is closed at the first object that begins at or behind this many bytes.
 const FRAME_BYTES: usize = 64 * 1024;
-
-/// Most tokens of a block that is put together on the stack, and most of one for which less
-/// of the stack has to be cleared: vLLM's blocks have 16.
-const SHORT_TOKENS: usize = 64;
-const USUAL_TOKENS: usize = 16;
 
 /// An integer: its bytes from the first on, and how many of them count.
 #[inline(always)]

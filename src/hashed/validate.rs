@@ -6,8 +6,8 @@ use crate::evict::EvictionPolicy;
 use crate::{BlockId, InvariantError};
 
 impl<P: EvictionPolicy> HashedPool<P> {
-    /// Checks that the queue, the keys with their chains and the policy's candidates agree. For tests and
-    /// debugging: O(num_blocks), with allocations.
+    /// Checks that the queue, the keys with their chains and the policy's candidates agree.
+    /// For tests and debugging: O(num_blocks), with allocations.
     ///
     /// # Errors
     /// [`InvariantError`] names the first thing that is wrong.

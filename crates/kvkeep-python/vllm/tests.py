@@ -5,7 +5,8 @@
 FOLDER is what setup.sh made. Level 0 is vLLM as it is. Writes a row of
 results/tests-VERSION.json beside this file as soon as it is known (every test that did not
 pass, the counts, and which build of kvkeep ran), leaves out rows that this build already
-has, and prints a table. Ends with 1 if a test that passes at level 0 does not at another, and is not explained.
+has, and prints a table. Ends with 1 if a test that passes at level 0 does not at another, and
+is not explained.
 """
 
 import argparse

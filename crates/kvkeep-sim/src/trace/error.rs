@@ -139,8 +139,9 @@ impl fmt::Display for LineProblem {
     }
 }
 
-/// The message of `error` with its column, but where the text ends. Its own text ends in "at line 1", the line within
-/// the one line that was parsed, which would contradict the line number in front.
+/// The message of `error` with its column, but where the text ends. Its own text ends in "at
+/// line 1", the line within the one line that was parsed, which would contradict the line
+/// number in front.
 fn in_column(error: &serde_json::Error) -> String {
     let (line, column) = (error.line(), error.column());
     let text = error.to_string();
