@@ -86,21 +86,22 @@ def replay(level: str, blocks: int, events: bool, rounds) -> dict:
     clock, cached, tokens, taken = Clock(), [], 0, 0
     for turns in rounds:
         requests = []
+        tokens += sum(len(turn.prompt) for turn in turns)
+        gc.collect()
+        gc.disable()
         for turn in turns:
-            # Without a hasher first: making a request is not the manager's work.
+            # Without a hasher first: making a request is not the manager's work. Hashing
+            # follows at once, as in vLLM, where it is the end of making one.
             request = Request(
                 request_id=turn.name, prompt_token_ids=turn.prompt, sampling_params=params,
                 pooling_params=None,
             )
             request._block_hasher = hasher
-            requests.append(request)
-        tokens += sum(len(turn.prompt) for turn in turns)
-        gc.collect()
-        gc.disable()
-        clock.start = now()
-        for request in requests:
+            clock.start = now()
             request.update_block_hashes()
-        clock.lap("hash", sum(len(request.block_hashes) for request in requests))
+            clock.lap("hash", len(request.block_hashes))
+            requests.append(request)
+        clock.start = now()
         running = []
         for request in requests:
             hit, hit_tokens, _ = kv.get_computed_blocks(request)
