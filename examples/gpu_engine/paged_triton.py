@@ -1,8 +1,7 @@
 """Attention straight from fp8 pages: decoding and short chunks.
 
-The rows of a tile are (token, head of the group) pairs of one sequence that share a KV head, so
-that a page is read once for all of them. The keys of a tile are split over programs where the
-tiles alone do not fill the GPU; a second kernel joins the splits.
+The keys of a tile are split over programs where the tiles alone do not fill the GPU; a second
+kernel joins the splits.
 """
 
 import torch
@@ -10,6 +9,7 @@ import triton
 import triton.language as tl
 
 from .pages import Pages
+from .tiles import tile_rows
 
 # About two programs for each of an H100's 132 multiprocessors.
 PROGRAMS = 264
@@ -73,14 +73,8 @@ def _attend(q, pages, scales, tables, positions, tile_seq, tile_first, tile_coun
         return
     first = tl.load(tile_first + tile)
     table = tables + tl.load(tile_seq + tile).to(tl.int64) * table_stride
-    rows = tl.arange(0, ROWS)
-    token = rows // GROUP
-    live = token < count
     d = tl.arange(0, DIM)
-    # Row of (token, head) in q, in the result and in the partial results.
-    row = ((first + token) * KV + head).to(tl.int64) * GROUP + rows % GROUP
-    queries = tl.load(q + row[:, None] * DIM + d[None, :], mask=live[:, None], other=0.0)
-    position = tl.load(positions + first + token, mask=live, other=-1)
+    row, live, queries, position = tile_rows(q, positions, first, count, head, KV, GROUP, DIM, ROWS)
     seen = tl.load(positions + first + count - 1) + 1
     share = tl.cdiv(tl.cdiv(seen, SPLITS), COLS) * COLS
     low = split * share

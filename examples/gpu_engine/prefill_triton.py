@@ -13,6 +13,7 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 from .batch import KEYS_ALIGNED
 from .pages import Pages
+from .tiles import tile_rows
 
 COLS = KEYS_ALIGNED
 
@@ -69,14 +70,8 @@ def _attend(q, keys, values, out, positions, tile_seq, tile_first, tile_count, k
         return
     first = tl.load(tile_first + tile)
     at = head * total + tl.load(key_starts + tl.load(tile_seq + tile))
-    rows = tl.arange(0, ROWS)
-    token = rows // GROUP
-    live = token < count
     d = tl.arange(0, DIM)
-    row = ((first + token) * KV + head).to(tl.int64) * GROUP + rows % GROUP
-    queries = tl.load(q + row[:, None] * DIM + d[None, :], mask=live[:, None], other=0.0)
-    # A row of the tile without a token sees the first key, so that nothing divides by zero.
-    position = tl.load(positions + first + token, mask=live, other=0)
+    row, live, queries, position = tile_rows(q, positions, first, count, head, KV, GROUP, DIM, ROWS)
     low = tl.load(positions + first) + 1
     high = low + count - 1
 

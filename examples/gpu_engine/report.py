@@ -1,8 +1,9 @@
-"""Makes the Markdown report and its pictures from the raw results.
+"""Makes REPORT.md and its pictures from the raw results of one run of all parts.
 
-    cd examples && python -m gpu_engine.report
+    cd examples && python -m gpu_engine.report gpu_engine/results/h100.json
 """
 
+import argparse
 import json
 from pathlib import Path
 from statistics import median
@@ -20,19 +21,6 @@ NAMES = {"conversation": "conversation", "long_prefix": "long prefix",
 TARGETS = {"conversation": 2.0, "long_prefix": 2.5}
 # What the deployment's note has: speed-up before, and after its change.
 NOTE = {"conversation": ("x1.14", "x1.37"), "long_prefix": ("x1.20", "x1.11")}
-
-
-def load() -> dict:
-    """All parts of all files; the file with most parts says what they were measured on."""
-    files = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
-    files.sort(key=len, reverse=True)
-    result: dict = {"notes": []}
-    for file in files:
-        if note := file["environment"].get("note"):
-            result["notes"].append(note)
-        for name, value in file.items():
-            result.setdefault(name, value)
-    return result
 
 
 def spread(values: list[float]) -> str:
@@ -131,7 +119,7 @@ def concurrency(rows: list[dict], prediction: Prediction) -> list[str]:
     out = ["## Concurrency", "", "Clients that come at once, each with 8,000 shared and 200 own"
            " tokens, and read 128 tokens. With caching on the shared tokens are cached before the"
            " clients come, which is not in these times (a cold prefix takes 0.6 s). 32 cold clients"
-           f" do not fit the pool together and preempt each other. {rounds} rounds.", "",
+           f" do not fit the pool together, so some wait. {rounds} rounds.", "",
            "| clients | caching | output tokens/s | TTFT, ms | preemptions | decode step, ms (batch) |"
            " manager per decode step | share of step |", "|---:|---|---:|---:|---:|---:|---:|---:|"]
     for clients, caching in sorted({(r["clients"], r["caching"]) for r in rows}):
@@ -182,7 +170,7 @@ def calibration(rows: list[dict], prediction: Prediction) -> list[str]:
            " `cached` ones. Fitted to those of batch 1 with new prompt tokens, by relative error:"
            f" {c[0]:.2f} + {c[1]:.4f} new + {c[2]:.3g} new (cached + new / 2) + {c[3]:.3g} cached"
            " ms. A cold step of 200 to 400 tokens costs less, since reading the weights hides its"
-           " products; up to 256 tokens after a long context cost more, since they attend straight"
+           " products; short chunks after a long context cost more, since they attend straight"
            " from the pages.",
            "", "| new | cached | batch | ms | fitted |", "|---:|---:|---:|---:|---:|"]
     for r in rows:
@@ -193,19 +181,21 @@ def calibration(rows: list[dict], prediction: Prediction) -> list[str]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("results", type=Path, help="what measure.py wrote")
+    data = json.loads(parser.parse_args().results.read_text())
     plt.rcParams.update({"svg.hashsalt": "kvkeep", "axes.spines.top": False,
                          "axes.spines.right": False})
-    data = load()
     env = data["environment"]
     out = ["# Qwen3-32B's shapes on one GPU", "",
            f"{env['device']}, {env['ranks']} ranks on it, {env['layers']} layers, random fp8 weights;"
            f" {env['num_blocks']:,} blocks of {env['bytes_per_block_per_rank']:,} bytes per rank,"
            f" {env['memory_gib']:.1f} GiB in all. torch {env['torch']}, Triton {env['triton']},"
-           f" {env['date']}. Made by `python -m gpu_engine.report` from the raw samples in"
-           " [results/](results)." + "".join(f" {note}" for note in data["notes"]), ""]
+           f" {env['date']}. Made by `report.py` from the raw samples of one run of `measure.py`, in"
+           " [results/](results).", ""]
     prediction = Prediction(data["calibration"], data["environment"]["max_chunk"])
     out += validation(data["validation"], prediction)
-    out += ttft(data["ttft"] + data.get("ttft_long", []), prediction)
+    out += ttft(data["ttft"] + data["ttft_long"], prediction)
     out += concurrency(data["concurrency"], prediction)
     out += exactness(data["exactness"])
     out += calibration(data["calibration"], prediction)

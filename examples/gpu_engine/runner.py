@@ -14,8 +14,9 @@ from .model import Model
 
 DECODE_SIZES = (1, 2, 4, 8, 16, 32)
 PREFILL_SIZES = (16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
-# Chunks of more tokens over more context than these are not replayed.
-LONG_CHUNK, LONG_CONTEXT = 256, 8192
+# Chunks of more tokens, with more pairs of a new and an earlier token, are not replayed: on an
+# H100 gathered keys win there.
+LONG_CHUNK, LONG_WORK = 256, 1 << 22
 
 
 class Runner:
@@ -51,7 +52,8 @@ class Runner:
         count = sum(len(new) for _, new in work)
         decode = count == len(work)
         size = next((s for s in self._sizes[decode] if s >= count), None)
-        if not decode and count > LONG_CHUNK and max(start for start, _ in work) > LONG_CONTEXT:
+        pairs = max(start * len(new) for start, new in work)
+        if not decode and count > LONG_CHUNK and pairs > LONG_WORK:
             size = None
         tables = self.cache.send()
         batch = (
