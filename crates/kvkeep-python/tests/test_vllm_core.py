@@ -147,3 +147,36 @@ def test_random_calls_under_every_policy() -> None:
             pool.cache_full_blocks(table, hashes, len(hit), 5, 16, 0)
             held.append(table)
             pool.validate()
+
+
+@pytest.mark.parametrize("policy", ["lru-2", "lfu", "slru", "flop-aware", "gdsf", "hyperbolic"])
+def test_a_chain_told_key_by_key_is_the_chain_told_as_a_list(policy: str) -> None:
+    rng, size = random.Random(7), 16
+    listed, keyed = PoolCore(60, size, policy), PoolCore(60, size, policy)
+    held: list[tuple[list[PoolBlock], list[PoolBlock]]] = []
+    evicted = 0
+    for _ in range(400):
+        if held and (listed.num_free() < 8 or rng.random() < 0.3):
+            for pool, table in zip((listed, keyed), held.pop(rng.randrange(len(held)))):
+                pool.free_blocks(reversed(table))
+            continue
+        prompt, depth = rng.randrange(12), rng.randrange(1, 8)
+        hashes = [bytes([prompt, at]) for at in range(depth)]
+        tables = []
+        for pool in (listed, keyed):
+            hit: list[PoolBlock] = []
+            while len(hit) < depth and (found := pool.get_cached_block(hashes[len(hit)], [0])):
+                hit += found
+            pool.touch(hit)
+            new, lost = pool.get_new_blocks_and_lost(depth - len(hit))
+            evicted += len(lost)
+            tables.append((hit, hit + new))
+        [(hit, one), (_, other)] = tables
+        assert listed.block_ids(one) == keyed.block_ids(other)
+        listed.cache_full_blocks(one, hashes, len(hit), depth, size, 0)
+        for at in range(len(hit), depth):
+            chain = (other[at - 1] if at else None, at)
+            keyed.insert_key(hashes[at] + bytes(4), other[at], (at + 1) * size, chain)
+        held.append((one, other))
+    assert evicted > 100
+    keyed.validate()

@@ -5,7 +5,7 @@
 #
 # FOLDER takes the environment (setup.sh says what that needs); TRACE is a Mooncake
 # conversation trace for the second half of the cost bench. Builds the wheel and installs it
-# beside vLLM, then runs vLLM's tests, the real engine, the refusal of a vLLM that kvkeep does
+# beside vLLM, then runs test_pool.py, vLLM's tests, the real engine, the refusal of a vLLM that kvkeep does
 # not know, and the cost bench. Results go to results/ beside this file. About two hours on
 # two cores, most of it vLLM's tests; those that this build has run are not run again.
 set -euo pipefail
@@ -20,6 +20,10 @@ rm -f "$folder"/kvkeep/*.whl
 "$python" -m pip install --quiet --force-reinstall --no-deps "$folder"/kvkeep/*.whl
 
 failed=0
+for version in 0.32.0 0.33.0; do
+    "$python" "$here/with_vllm.py" "$folder" "$version" -m pytest -q -p no:cacheprovider \
+        "$here/test_pool.py" || failed=1
+done
 "$python" "$here/tests.py" "$folder" || failed=1
 "$python" "$here/engine.py" "$folder" || failed=1
 "$python" "$here/refusal.py" "$folder" || failed=1

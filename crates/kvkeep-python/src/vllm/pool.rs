@@ -305,11 +305,22 @@ impl PoolCore {
         Ok(())
     }
 
-    /// Makes a block findable by one more key.
-    #[pyo3(signature = (key, block, num_tokens=None))]
-    fn insert_key(&self, key: &[u8], block: &PoolBlock, num_tokens: Option<u32>) -> PyResult<()> {
+    /// Makes a block findable by one more key. `chain` says where it stands in a prompt: the
+    /// block before it, if there is one, and how many are before it.
+    #[pyo3(signature = (key, block, num_tokens=None, chain=None))]
+    fn insert_key(
+        &self,
+        key: &[u8],
+        block: &PoolBlock,
+        num_tokens: Option<u32>,
+        chain: Option<(Option<Bound<'_, PyAny>>, u32)>,
+    ) -> PyResult<()> {
         let key = BlockKey::new(key, &[]).map_err(value_error)?;
-        let (place, access) = (Place::default(), self.shared.access(false));
+        let access = self.shared.access(chain.as_ref().is_some_and(|&(_, depth)| depth == 0));
+        let place = chain.map_or_else(Place::default, |(before, depth)| Place {
+            parent: before.and_then(|before| self.id(&before)),
+            depth,
+        });
         let mut pool = self.shared.pool.lock();
         pool.insert(block.id, key, num_tokens.unwrap_or(0), place, &access).map_err(value_error)
     }

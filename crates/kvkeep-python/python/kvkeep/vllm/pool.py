@@ -30,6 +30,9 @@ class BlockPool(stock.BlockPool):
         core = PoolCore(num_gpu_blocks, hash_block_size, policy)
         core.set_owner(self)
         self._core = core
+        # What vLLM's code is caching now: a chain of blocks and their tokens. LRU needs no chains.
+        self._chain: tuple[Sequence[Any], int] | None = None
+        self._wants_chains = policy != "lru"
         self.num_gpu_blocks = num_gpu_blocks
         self.blocks = core.blocks()
         self.null_block = self.blocks[0]
@@ -76,15 +79,19 @@ class BlockPool(stock.BlockPool):
         if num_cached_blocks >= num_full_blocks:
             return
         if self.enable_kv_cache_events or not isinstance(blocks[-1], PoolBlock):
-            super().cache_full_blocks(
-                request,
-                blocks,
-                num_cached_blocks,
-                num_full_blocks,
-                block_size,
-                kv_cache_group_id,
-                block_mask,
-            )
+            self._chain = (blocks, block_size) if self._wants_chains else None
+            try:
+                super().cache_full_blocks(
+                    request,
+                    blocks,
+                    num_cached_blocks,
+                    num_full_blocks,
+                    block_size,
+                    kv_cache_group_id,
+                    block_mask,
+                )
+            finally:
+                self._chain = None
             return
         hashes = request.block_hashes
         if block_size != self.hash_block_size:
@@ -112,7 +119,12 @@ class BlockPool(stock.BlockPool):
             # Made by hand; it stands for the block of the pool that has its id.
             block.set_block_hash(block_hash_with_group_id, num_tokens=num_tokens)
             block = self.blocks[block.block_id]
-        self._core.insert_key(block_hash_with_group_id, block, num_tokens)
+        place = None
+        if self._chain is not None and num_tokens:
+            blocks, block_size = self._chain
+            depth = num_tokens // block_size - 1
+            place = (blocks[depth - 1] if depth else None, depth)
+        self._core.insert_key(block_hash_with_group_id, block, num_tokens, place)
 
     def _remove_cached_block_hashes(self, block: PoolBlock) -> list[bytes]:
         return self._core.remove_keys(block)
