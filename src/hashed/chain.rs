@@ -2,7 +2,8 @@
 //!
 //! Only the *head* of a chain, the entry that got the key first, is in the table; the others
 //! stand in a ring behind it. So any number of entries with one key takes one place there.
-//! An entry that is alone has no links, and without duplicates there is no array of them.
+//! An entry that always was alone has no links, and without duplicates there is no array of them.
+//! One that has outlived the others is a ring of its own.
 
 use crate::ids::NONE;
 
@@ -38,7 +39,12 @@ impl Chains {
     pub(super) fn is_sound(&self, entry: u32) -> bool {
         let Link { prev, next } = self.link(entry);
         let alone = prev == NONE && next == NONE;
-        alone || next != entry && self.link(prev).next == entry && self.link(next).prev == entry
+        alone || self.link(prev).next == entry && self.link(next).prev == entry
+    }
+
+    /// Whether an entry is in a ring, maybe as the last one.
+    pub(super) fn is_in_ring(&self, entry: u32) -> bool {
+        self.link(entry).next != NONE
     }
 
     /// Puts an entry that is alone at the end of a chain. O(1) amortised.
@@ -64,13 +70,9 @@ impl Chains {
         if next == NONE {
             return None;
         }
+        self.links[prev as usize].next = next;
+        self.links[next as usize].prev = prev;
         self.links[entry as usize] = ALONE;
-        if prev == next {
-            self.links[next as usize] = ALONE;
-        } else {
-            self.links[prev as usize].next = next;
-            self.links[next as usize].prev = prev;
-        }
-        Some(next)
+        (next != entry).then_some(next)
     }
 }

@@ -58,6 +58,12 @@ impl Index {
         self.table.find(hash, |entry| self.block_under(entry, key).is_some())
     }
 
+    /// Places of the table that are taken.
+    #[cfg(test)]
+    pub(super) fn places(&self) -> usize {
+        self.table.len()
+    }
+
     /// The first of the blocks with this key. O(1) expected.
     #[inline]
     pub(super) fn find(&self, key: &BlockKey) -> Option<u32> {
@@ -75,6 +81,11 @@ impl Index {
         let head = self.head(self.hash(key), key).into_iter();
         let entries = head.flat_map(|head| self.chains.from(head));
         entries.filter_map(|entry| self.block_under(entry, key)).collect()
+    }
+
+    /// Whether a key has had several entries since it last had none.
+    pub(super) fn was_shared(&self, key: &BlockKey) -> bool {
+        self.head(self.hash(key), key).is_some_and(|head| self.chains.is_in_ring(head))
     }
 
     /// The first key of a block.

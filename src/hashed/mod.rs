@@ -194,6 +194,12 @@ impl<P: EvictionPolicy> HashedPool<P> {
         self.index.find_all(key).into_iter().map(BlockId).collect()
     }
 
+    /// Whether several blocks have had this key at once since the last time that none had it.
+    #[must_use]
+    pub fn was_shared(&self, key: &BlockKey) -> bool {
+        self.index.was_shared(key)
+    }
+
     /// The different keys, in no order. O(num_blocks): for tests and debugging.
     pub fn keys(&self) -> impl Iterator<Item = BlockKey> {
         self.index.keys()

@@ -126,6 +126,19 @@ def test_the_pool_says_what_is_wrong() -> None:
     pool.validate()
 
 
+def test_the_count_of_free_blocks_goes_on_from_what_is_written() -> None:
+    pool = PoolCore(6, 16, "lru")
+    held = pool.get_new_blocks(2)
+    pool.set_num_free(0)
+    assert pool.num_free() == 0
+    pool.free_blocks(held)
+    assert pool.num_free() == 2
+    pool.set_num_free(5)
+    assert pool.num_free() == 5
+    assert len(pool.get_new_blocks(5)) == 5
+    assert pool.num_free() == 0
+
+
 def test_random_calls_under_every_policy() -> None:
     for policy in ("lru", "lfu", "s3-fifo", "adaptive"):
         rng, pool = random.Random(5), PoolCore(40, 16, policy)

@@ -5,8 +5,7 @@
 FOLDER is what setup.sh made. Level 0 is vLLM as it is. Writes a row of
 results/tests-VERSION.json beside this file as soon as it is known (every test that did not
 pass, the counts, and which build of kvkeep ran), leaves out rows that this build already
-has, and prints a table. Ends with 1 if a test that passes at level 0 does not at another, and
-is not explained.
+has, and prints a table. Ends with 1 if a test that passes at level 0 does not at another.
 """
 
 import argparse
@@ -56,11 +55,6 @@ CONNECTORS = [
     "test_scheduler_kv_connector_override.py", "offloading_connector/test_events.py",
     "offloading_connector/test_scheduler.py",
 ]
-# They write to or compare vLLM's private state; README.md says what, line by line.
-EXPLAINED = {
-    "test_maybe_evict_cached_block", "test_request_preemption",
-    "test_async_preempt_readmit_before_transfer_output_is_deferred",
-}
 
 
 def environment(folder: Path, version: str, level: int) -> dict[str, str]:
@@ -170,7 +164,7 @@ def read(saved: Path) -> dict:
 
 
 def table(version: str, results: dict, installed: str) -> int:
-    """Prints passed / not passed by level; returns how many kvkeep makes fail without a reason."""
+    """Prints passed / not passed by level; returns how many kvkeep makes fail."""
     print(f"\n| vLLM {version}: passed / failed | stock | level 1 | level 2 |\n|---|---|---|---|")
     worse = []
     for file in [file for file in FILES if file in results]:
@@ -185,12 +179,9 @@ def table(version: str, results: dict, installed: str) -> int:
                 worse += [(level, name) for name in found["not_passed"] if name not in stock]
         print(f"| {file.removeprefix('tests/')} | {' | '.join(row)} |")
     print(f"\nbuild {installed}; * another build")
-    unexplained = 0
     for level, name in worse:
-        known = name.rpartition("::")[2].partition("[")[0] in EXPLAINED
-        unexplained += not known
-        print(f"fails at level {level} only{' (explained)' if known else ''}: {name}")
-    return unexplained
+        print(f"fails at level {level} only: {name}")
+    return len(worse)
 
 
 if __name__ == "__main__":

@@ -225,9 +225,9 @@ impl ManagerCore {
             None => None,
         };
         let (idle, available) = {
-            let pool = pool.shared.pool.lock();
-            let idle = |&&id: &&BlockId| pool.refs(id) == 0 && id.get() != 0;
-            (hit.iter().flatten().filter(idle).count(), pool.num_available())
+            let locked = pool.shared.pool.lock();
+            let idle = |&&id: &&BlockId| locked.refs(id) == 0 && id.get() != 0;
+            (hit.iter().flatten().filter(idle).count(), pool.shared.num_free(&locked))
         };
         let has = held + hit.as_ref().map_or(0, Vec::len);
         let needed = |required: usize| required.saturating_sub(has) + idle;

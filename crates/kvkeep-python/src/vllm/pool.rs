@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyList, PyString, PyWeakrefMethods, PyWeakrefReference};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicIsize, Ordering};
 use std::time::Instant;
 
 pub(super) type Pool = HashedPool<Box<dyn EvictionPolicy + Send>>;
@@ -21,6 +22,8 @@ pub(super) type Pool = HashedPool<Box<dyn EvictionPolicy + Send>>;
 pub(crate) struct Shared {
     pub(super) pool: Mutex<Pool>,
     clock: Clock,
+    /// What was written to the count of free blocks, less what it was: see `set_num_free`.
+    written: AtomicIsize,
     /// The Python pool, weakly.
     owner: PyOnceLock<Py<PyWeakrefReference>>,
 }
@@ -28,6 +31,12 @@ pub(crate) struct Shared {
 impl Shared {
     pub(super) fn owner(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.owner.get(py)?.bind(py).upgrade().map(Bound::unbind)
+    }
+
+    /// Blocks that can be had.
+    #[inline]
+    pub(super) fn num_free(&self, pool: &Pool) -> usize {
+        pool.num_available().saturating_add_signed(self.written.load(Ordering::Relaxed))
     }
 
     /// The request behind a call, for policies that ask.
@@ -125,7 +134,8 @@ impl PoolCore {
         let clock =
             Clock { watched: pool.watches(), requests: Mutex::new(0), start: Instant::now() };
         let owner = PyOnceLock::new();
-        let shared = Arc::new(Shared { pool: Mutex::new(pool), clock, owner });
+        let written = AtomicIsize::new(0);
+        let shared = Arc::new(Shared { pool: Mutex::new(pool), clock, written, owner });
         let objects = (0..num_blocks as u32)
             .map(|id| Py::new(py, PoolBlock::new(py, id, Arc::clone(&shared))?))
             .collect::<PyResult<_>>()?;
@@ -146,7 +156,14 @@ impl PoolCore {
 
     /// Blocks in the queue.
     fn num_free(&self) -> usize {
-        self.shared.pool.lock().num_available()
+        self.shared.num_free(&self.shared.pool.lock())
+    }
+
+    /// Writes their count, which goes on from there, as vLLM's does: its tests pretend so that
+    /// a pool is empty.
+    fn set_num_free(&self, num_free: usize) {
+        let is = self.shared.pool.lock().num_available();
+        self.shared.written.store(num_free as isize - is as isize, Ordering::Relaxed);
     }
 
     /// The block with this hash in each of these groups, or None if one of them has none.
@@ -175,6 +192,12 @@ impl PoolCore {
     fn has_key(&self, key: &[u8], block_id: u32) -> PyResult<bool> {
         let key = BlockKey::new(key, &[]).map_err(value_error)?;
         Ok(self.shared.pool.lock().has_key(block_id.into(), &key))
+    }
+
+    /// Whether several blocks have had this key at once since the last time that none had it.
+    fn was_shared(&self, key: &[u8]) -> PyResult<bool> {
+        let key = BlockKey::new(key, &[]).map_err(value_error)?;
+        Ok(self.shared.pool.lock().was_shared(&key))
     }
 
     /// All blocks with this key, in the order in which they got it.

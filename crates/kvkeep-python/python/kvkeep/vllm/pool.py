@@ -160,6 +160,10 @@ class FreeQueue:
     def num_free_blocks(self) -> int:
         return self._core.num_free()
 
+    @num_free_blocks.setter
+    def num_free_blocks(self, number: int) -> None:
+        self._core.set_num_free(number)
+
     def append_n(self, blocks: Iterable[PoolBlock]) -> None:
         for block in blocks:
             self._core.enqueue(block)
@@ -211,7 +215,7 @@ QueueEnds._empty = object.__new__(QueueEnds)
 
 class HashIndex(MutableMapping[bytes, Any]):
     """Which blocks have a hash, as vLLM's `BlockHashToBlockMap`, and as the dict in it: a
-    hash leads to its block, or to a dict of its blocks by id."""
+    hash leads to its block, or to a dict of its blocks by id where it has had several."""
 
     def __init__(self, core: PoolCore) -> None:
         self._core = core
@@ -241,7 +245,9 @@ class HashIndex(MutableMapping[bytes, Any]):
         blocks = self._core.find_all(key)
         if not blocks:
             raise KeyError(key)
-        return blocks[0] if len(blocks) == 1 else {block.block_id: block for block in blocks}
+        if self._core.was_shared(key):
+            return {block.block_id: block for block in blocks}
+        return blocks[0]
 
     def __setitem__(self, key: bytes, found: Any) -> None:
         for block in [found] if isinstance(found, PoolBlock) else found.values():
