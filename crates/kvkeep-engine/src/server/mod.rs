@@ -23,13 +23,16 @@ use std::fmt;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use stream::Answers;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use worker::{Handle, Refusal};
 
 /// Largest body of a request: a prompt of some 500,000 token ids.
 const MAX_BODY_BYTES: usize = 4 << 20;
+
+/// How long clients may take to hear that the engine has failed.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the server ended before it was told to.
 #[derive(Debug)]
@@ -91,7 +94,8 @@ pub fn serve(
     }
     listener.set_nonblocking(true)?;
     let (handle, worker) = worker::new(engine);
-    let (stopped, engine_stopped) = oneshot::channel::<()>();
+    let (stopped, mut engine_stopped) = watch::channel(());
+    let mut engine_gone = engine_stopped.clone();
     let thread = std::thread::spawn(move || {
         let end = worker.run();
         drop(stopped);
@@ -113,13 +117,20 @@ pub fn serve(
         // A token is a small packet, and waits for no other.
         let listener = tokio::net::TcpListener::from_std(listener)?
             .tap_io(|stream| drop(stream.set_nodelay(true)));
-        let until = async {
+        let until = async move {
             tokio::select! {
                 () = shutdown => {}
-                _ = engine_stopped => {}
+                _ = engine_stopped.changed() => {}
             }
         };
-        axum::serve(listener, router).with_graceful_shutdown(until).await
+        let end = async {
+            drop(engine_gone.changed().await);
+            tokio::time::sleep(END_TIMEOUT).await;
+        };
+        tokio::select! {
+            served = axum::serve(listener, router).with_graceful_shutdown(until) => served,
+            () = end => Ok(()),
+        }
     })?;
     drop(runtime);
     thread.join().map_err(|_| ServeError::Panicked)?.map_err(ServeError::Engine)

@@ -8,9 +8,9 @@ use crate::{Engine, Error, Finish, Request, RequestId};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Instant;
-use tokio::sync::{mpsc as tokio_mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc as tokio_mpsc, oneshot};
 
-/// Most requests that wait; more are told to come back.
+/// Most requests that wait for their first token; more are told to come back.
 const MAX_WAITING: usize = 256;
 
 /// A token on its way to a client.
@@ -36,12 +36,15 @@ struct Submission {
     arrived: Instant,
     pieces: tokio_mpsc::UnboundedSender<Piece>,
     accepted: oneshot::Sender<Result<(), Refusal>>,
+    place: OwnedSemaphorePermit,
 }
 
 /// The way to the engine.
 #[derive(Clone)]
 pub(super) struct Handle {
     submissions: mpsc::Sender<Submission>,
+    /// Places for those who wait, taken here: a step may take long.
+    places: Arc<Semaphore>,
     snapshot: Arc<Mutex<Snapshot>>,
 }
 
@@ -52,9 +55,10 @@ impl Handle {
         &self,
         request: Request,
     ) -> Result<tokio_mpsc::UnboundedReceiver<Piece>, Refusal> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Refusal::Busy)?;
         let (pieces, receiver) = tokio_mpsc::unbounded_channel();
         let (accepted, answer) = oneshot::channel();
-        let submission = Submission { request, arrived: Instant::now(), pieces, accepted };
+        let submission = Submission { request, arrived: Instant::now(), pieces, accepted, place };
         self.submissions.send(submission).map_err(|_| Refusal::Gone)?;
         answer.await.map_err(|_| Refusal::Gone)??;
         Ok(receiver)
@@ -70,7 +74,8 @@ struct Client {
     pieces: tokio_mpsc::UnboundedSender<Piece>,
     /// Answers that have not ended.
     running: usize,
-    started: bool,
+    /// Given back with the first token.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 /// The engine's side.
@@ -85,7 +90,8 @@ pub(super) struct Worker {
 pub(super) fn new(engine: Engine) -> (Handle, Worker) {
     let (sender, submissions) = mpsc::channel();
     let snapshot = Arc::new(Mutex::new(Snapshot::default()));
-    let handle = Handle { submissions: sender, snapshot: Arc::clone(&snapshot) };
+    let places = Arc::new(Semaphore::new(MAX_WAITING));
+    let handle = Handle { submissions: sender, places, snapshot: Arc::clone(&snapshot) };
     (handle, Worker { engine, submissions, clients: HashMap::new(), snapshot })
 }
 
@@ -107,15 +113,11 @@ impl Worker {
     }
 
     fn accept(&mut self, submission: Submission) {
-        let Submission { request, arrived, pieces, accepted } = submission;
+        let Submission { request, arrived, pieces, accepted, place } = submission;
         let samples = request.samples;
-        let answer = if self.engine.queue().0 >= MAX_WAITING {
-            Err(Refusal::Busy)
-        } else {
-            self.engine.submit(request).map_err(Refusal::Bad)
-        };
-        let answer = answer.map(|id| {
-            self.clients.insert(id, Client { arrived, pieces, running: samples, started: false });
+        let answer = self.engine.submit(request).map_err(Refusal::Bad).map(|id| {
+            let place = Some(place);
+            self.clients.insert(id, Client { arrived, pieces, running: samples, place });
         });
         // Who does not hear the answer has gone, and is found out before the next step.
         drop(accepted.send(answer));
@@ -145,7 +147,7 @@ impl Worker {
         self.publish();
         for output in outputs {
             let Some(client) = self.clients.get_mut(&output.request) else { continue };
-            let first = !std::mem::replace(&mut client.started, true);
+            let first = client.place.take().is_some();
             client.running -= usize::from(output.finish.is_some());
             let (ended, time) = (client.running == 0, client.arrived.elapsed());
             let pieces = client.pieces.clone();
@@ -175,5 +177,43 @@ impl Worker {
 
     fn with_snapshot(&self, change: impl FnOnce(&mut Snapshot)) {
         change(&mut self.snapshot.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{EngineConfig, Model, PageConfig, PageDtype, Sampling, Shape, Weights};
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    #[test]
+    fn those_who_wait_are_counted_while_the_engine_is_at_work() {
+        let pages = PageConfig {
+            num_blocks: 8,
+            block_size: 4,
+            dtype: PageDtype::F32,
+            tensor_parallel_size: 1,
+            order: kvkeep::budget::PageOrder::BlockFirst,
+        };
+        let config =
+            EngineConfig { pages, tokens_per_step: 8, prefix_caching: true, poison: false };
+        let model = Model::new(Shape::tiny(), Weights::Random(1)).unwrap();
+        // The worker takes nothing: it is in a step.
+        let (handle, _worker) = new(Engine::new(model, config).unwrap());
+        let request = || Request {
+            prompt: vec![1],
+            max_new_tokens: 1,
+            samples: 1,
+            sampling: Sampling { temperature: 0.0, seed: 0 },
+            ignore_end: false,
+            identity: kvkeep::Identity::new(),
+        };
+        let mut context = Context::from_waker(Waker::noop());
+        let mut waiting: Vec<_> =
+            (0..MAX_WAITING).map(|_| Box::pin(handle.submit(request()))).collect();
+        assert!(waiting.iter_mut().all(|one| one.as_mut().poll(&mut context).is_pending()));
+        let one_more = pin!(handle.submit(request())).poll(&mut context);
+        assert!(matches!(one_more, Poll::Ready(Err(Refusal::Busy))));
     }
 }
