@@ -5,9 +5,9 @@
 #
 # FOLDER takes the environment (setup.sh says what that needs); TRACE is a Mooncake
 # conversation trace for the second half of the cost bench. Builds the wheel and installs it
-# beside vLLM, then runs test_pool.py, vLLM's tests, the real engine, the refusal of a vLLM that kvkeep does
-# not know, and the cost bench. Results go to results/ beside this file. About two hours on
-# two cores, most of it vLLM's tests; those that this build has run are not run again.
+# beside vLLM, then runs test_pool.py, vLLM's tests, the real engine, the refusal of a vLLM
+# that kvkeep does not know, and the cost bench. Results go to results/ beside this file. About
+# an hour on two cores, most of it vLLM's tests; those that this build has run are not run again.
 set -euo pipefail
 [ $# -ge 1 ] || { sed -n '2,/^set/p' "$0" | grep '^#' | sed 's/^# \{0,1\}//' >&2; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)
