@@ -76,6 +76,16 @@ def test_without_room_nothing_changes() -> None:
     assert (stand.tables, stand.counts, stand.pool.num_free()) == ({}, {}, 3)
 
 
+def test_tokens_beyond_the_longest_length_get_no_slots() -> None:
+    stand = Stand(max_model_len=8)
+    assert ids(stand.calls.allocate_slots(request("long", 13), 13)) == [1, 2]
+    assert [block.block_hash_num_tokens for block in stand.tables["long"]] == [4, 8]
+    # As vLLM counts them.
+    assert stand.counts == {"long": 3}
+    stand.calls.free(request("long", 13))
+    stand.pool.validate()
+
+
 def test_the_watermark_is_for_those_who_wait_while_others_run() -> None:
     stand = Stand(4, watermark_blocks=2)
     waiting, running = request("waiting", 8), request("running", 8)

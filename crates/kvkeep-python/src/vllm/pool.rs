@@ -299,6 +299,8 @@ impl PoolCore {
         group: u32,
         mask: Option<Vec<bool>>,
     ) -> PyResult<()> {
+        // As a slice in vLLM: a request beyond the longest length has more tokens than slots.
+        let end = end.min(blocks.len());
         let mut named = Vec::with_capacity(end.saturating_sub(first));
         for at in first..end {
             let id = self.own(&blocks.get_item(at)?)?;
