@@ -52,9 +52,9 @@ class Runner:
         count = sum(len(new) for _, new in work)
         decode = count == len(work)
         size = next((s for s in self._sizes[decode] if s >= count), None)
-        pairs = max(start * len(new) for start, new in work)
-        if not decode and count > LONG_CHUNK and pairs > LONG_WORK:
-            size = None
+        if not decode and count > LONG_CHUNK:
+            if max(start * len(new) for start, new in work) > LONG_WORK:
+                size = None
         tables = self.cache.send()
         batch = (
             Batch(self.cfg, count, decode, self.model.device, gather=not decode)

@@ -139,6 +139,17 @@ def test_the_count_of_free_blocks_goes_on_from_what_is_written() -> None:
     assert pool.num_free() == 0
 
 
+def prefix(pool: PoolCore, hashes: list[bytes]) -> list[PoolBlock]:
+    """The blocks of the first hashes, up to the first that is not there."""
+    found: list[PoolBlock] = []
+    for block_hash in hashes:
+        block = pool.get_cached_block(block_hash, [0])
+        if block is None:
+            break
+        found += block
+    return found
+
+
 def test_random_calls_under_every_policy() -> None:
     for policy in ("lru", "lfu", "s3-fifo", "adaptive"):
         rng, pool = random.Random(5), PoolCore(40, 16, policy)
@@ -149,9 +160,7 @@ def test_random_calls_under_every_policy() -> None:
                 continue
             start = rng.randrange(8)
             hashes = [bytes([start, at]) for at in range(5)]
-            hit: list[PoolBlock] = []
-            while len(hit) < 5 and (found := pool.get_cached_block(hashes[len(hit)], [0])):
-                hit += found
+            hit = prefix(pool, hashes)
             pool.touch(hit)
             if pool.num_free() < 5 - len(hit):
                 pool.free_blocks(reversed(hit))
@@ -177,9 +186,7 @@ def test_a_chain_told_key_by_key_is_the_chain_told_as_a_list(policy: str) -> Non
         hashes = [bytes([prompt, at]) for at in range(depth)]
         tables = []
         for pool in (listed, keyed):
-            hit: list[PoolBlock] = []
-            while len(hit) < depth and (found := pool.get_cached_block(hashes[len(hit)], [0])):
-                hit += found
+            hit = prefix(pool, hashes)
             pool.touch(hit)
             new, lost = pool.get_new_blocks_and_lost(depth - len(hit))
             evicted += len(lost)

@@ -34,9 +34,9 @@ class Stand:
         return "vLLM's own"
 
 
-def request(name: str, tokens: int, computed: int = 0) -> SimpleNamespace:
+def request(name: str, tokens: int) -> SimpleNamespace:
     return SimpleNamespace(
-        request_id=name, _all_token_ids=list(range(tokens)), num_computed_tokens=computed,
+        request_id=name, _all_token_ids=list(range(tokens)), num_computed_tokens=0,
         block_hashes=[bytes([at]) * 32 for at in range(tokens // BLOCK)], status="waiting",
         skip_reading_prefix_cache=False,
     )
